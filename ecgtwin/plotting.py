@@ -1,0 +1,251 @@
+"""ECGs on ECG paper, truly to scale: 25 mm/s and 10 mm/mV, one data unit a millimetre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ecg import ECG, as_ecg
+from .exceptions import InputError
+from .leads import LEADS, lead_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LAYOUTS = {"3x4": (3, 4), "6x2": (6, 2), "12x1": (12, 1)}  # rows and columns; leads run down the columns
+MM_PER_SECOND, MM_PER_MILLIVOLT, MM_PER_INCH = 25.0, 10.0, 25.4
+_SECONDS = 10.0
+_LEFT, _RIGHT = -15.0, 255.0  # the grid in mm; traces run from 0 to 250, the calibration pulse is before
+_SIDE, _HEADER, _FOOTER = 5.0, 8.0, 6.0  # white margins in mm
+_PULSE = np.array([(-12, 0), (-10, 0), (-10, 10), (-5, 10), (-5, 0), (-3, 0)], dtype=float)
+_FINE, _COARSE = "#f9dcd8", "#efaaa2"
+
+
+class _Strip(NamedTuple):
+    """A piece of one lead's trace: `x` mm from the left, `y` mm above its row's baseline."""
+
+    lead: str
+    row: int
+    x: NDArray[Any]
+    y: NDArray[Any]
+    is_rhythm: bool = False
+
+
+def plot_ecg(
+    ecg: Any,
+    *,
+    layout: str = "3x4",
+    rhythm: str | None = "II",
+    title: str | None = None,
+    ax: Axes | None = None,
+    sampling_rate: float | None = None,
+) -> Axes:
+    """Draw a 12-lead ECG on ECG paper.
+
+    Parameters
+    ----------
+    ecg : ECG or anything that `as_ecg` reads
+        Millivolts. The first 10 s are drawn, each lead less its median; missing leads stay empty.
+    layout : {"3x4", "6x2", "12x1"}
+        Rows by columns. Columns are consecutive in time: in ``"3x4"`` lead I shows 0-2.5 s, aVR 2.5-5 s
+        and so on. Columns past the end of a shorter recording show its last seconds instead.
+    rhythm : str or None
+        Lead of the 10 s strip under the columns, or the first lead if it is missing; ``"12x1"`` has none.
+    title : str, optional
+        Header line; by default what is known: condition, age, sex, measured bpm, "synthetic" (from comments).
+    ax : matplotlib Axes, optional
+        Where to draw, one data unit a millimetre of paper. Without it a figure is made, in true scale.
+    sampling_rate : float, optional
+        Samples per second; needed for a bare array.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        If `ecg` holds no ECG, or layout or rhythm are unknown.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> ax = plot_ecg(np.zeros((12, 1000)), sampling_rate=100)
+    >>> (25.4 * ax.figure.get_size_inches()).round()  # mm: fits A4
+    array([280., 119.])
+    >>> matplotlib.pyplot.close(ax.figure)
+    """
+    from matplotlib import pyplot as plt
+
+    recording = as_ecg(ecg, sampling_rate=sampling_rate)
+    strips = _strips(recording, layout, rhythm)
+    rows = LAYOUTS[layout][0] + (rhythm is not None and layout != "12x1")
+    spacing, low, high = _extent(strips, rows)
+    if ax is None:
+        size = np.array([_RIGHT - _LEFT + 2 * _SIDE, high - low + _HEADER + _FOOTER]) / MM_PER_INCH
+        ax = plt.figure(figsize=(size[0], size[1]), facecolor="white").add_axes((0, 0, 1, 1))
+    ax.set(xlim=(_LEFT - _SIDE, _RIGHT + _SIDE), ylim=(low - _FOOTER, high + _HEADER), xticks=[], yticks=[])
+    ax.set(aspect="equal", facecolor="white")
+    ax.spines[:].set_visible(False)
+    _draw(ax, strips, rows, spacing, low, high)
+    header = _header(recording) if title is None else title
+    ax.text(_LEFT, high + 2.5, header, fontsize=9, color="black", clip_on=True, parse_math=False)
+    ax.text(_LEFT, low - 1.5, "25 mm/s  10 mm/mV", fontsize=7, color="black", va="top", clip_on=True)
+    return ax
+
+
+def plot_twins(
+    reference: Any,
+    twins: Any,
+    *,
+    layout: str = "3x4",
+    rhythm: str | None = "II",
+    titles: Sequence[str] | None = None,
+    sampling_rate: float | None = None,
+) -> Figure:
+    """Draw a reference and, under it, its twins, on one figure to scale.
+
+    Parameters
+    ----------
+    reference : ECG or anything that `as_ecg` reads
+    twins : ECG, sequence of ECG, or array of shape (n_leads, n_times) or (n_twins, n_leads, n_times)
+        Millivolts. Arrays have the reference's sampling rate, and its leads if they have as many.
+    layout, rhythm, sampling_rate
+        As in `plot_ecg`.
+    titles : sequence of str, optional
+        Header lines, the reference's first; by default "Reference", "Twin 1 (synthetic)", with what is known.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    InputError
+        If one is no ECG, there are no twins, or the number of titles does not fit.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> figure = plot_twins(ECG(np.zeros((12, 1000))), np.zeros((2, 12, 1000)))
+    >>> len(figure.axes)
+    3
+    >>> matplotlib.pyplot.close(figure)
+    """
+    from matplotlib import pyplot as plt
+
+    first = as_ecg(reference, sampling_rate=sampling_rate)
+    recordings = [first, *_as_twins(twins, first)]
+    if len(recordings) == 1:
+        raise InputError("there are no twins to draw")
+    if titles is None:
+        names = [("Reference", _header(first))]
+        names += [(f"Twin {i} (synthetic)", _header(recordings[i], False)) for i in range(1, len(recordings))]
+        titles = [" — ".join(filter(None, pair)) for pair in names]
+    if isinstance(titles, str) or len(titles) != len(recordings):
+        raise InputError(f"{len(recordings)} titles are needed, the reference's first; got {titles!r}")
+    _strips(first, layout, rhythm)  # refuses a bad argument before a figure is open
+    figure = plt.figure(facecolor="white")
+    for ecg, title in zip(recordings, titles, strict=True):
+        plot_ecg(ecg, layout=layout, rhythm=rhythm, title=title, ax=figure.add_axes((0, 0, 1, 1)))
+    heights = [abs(np.subtract(*ax.get_ylim())) for ax in figure.axes]  # mm; taller where traces are
+    width, total = abs(np.subtract(*figure.axes[0].get_xlim())), sum(heights)
+    figure.set_size_inches(width / MM_PER_INCH, total / MM_PER_INCH)
+    for i, ax in enumerate(figure.axes):
+        ax.set_position((0, sum(heights[i + 1 :]) / total, 1, heights[i] / total))
+    return figure
+
+
+def _as_twins(twins: Any, reference: ECG) -> list[ECG]:
+    is_one = isinstance(twins, str) or not hasattr(twins, "__iter__") or getattr(twins, "ndim", 3) == 2
+    rate, shape = reference.sampling_rate, (len(reference.signal),)
+    each = [twins] if is_one else list(twins)
+    leads = [reference.leads if getattr(twin, "shape", ())[:1] == shape else None for twin in each]
+    return [as_ecg(twin, sampling_rate=rate, leads=names) for twin, names in zip(each, leads, strict=True)]
+
+
+def _strips(ecg: ECG, layout: str, rhythm: str | None) -> list[_Strip]:
+    """Cut the recording into the pieces of trace that the layout shows."""
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}; known layouts are {', '.join(LAYOUTS)}")
+    (rows, columns), rate = LAYOUTS[layout], ecg.sampling_rate
+    signal = np.where(np.isfinite(ecg.signal), ecg.signal, np.nan)[:, : round(_SECONDS * rate)]
+    traces = {
+        lead: MM_PER_MILLIVOLT * (row - np.nanmedian(row))
+        for lead, row in zip(ecg.leads or LEADS, signal, strict=True)
+        if np.isfinite(row).any()
+    }
+
+    def strip(lead: str, row: int, column: int, seconds: float, is_rhythm: bool = False) -> _Strip:
+        start = max(0.0, min(column * seconds, signal.shape[1] / rate - seconds))
+        begin, end = round(start * rate), round((start + seconds) * rate)
+        y = traces[lead][begin : end + 1]  # one sample more, so that columns meet
+        return _Strip(lead, row, MM_PER_SECOND * (column * seconds + np.arange(len(y)) / rate), y, is_rhythm)
+
+    places = [(lead, i % rows, i // rows) for i, lead in enumerate(LEADS) if lead in traces]
+    strips = [strip(lead, row, column, _SECONDS / columns) for lead, row, column in places]
+    if rhythm is not None and layout != "12x1":
+        lead = lead_name(rhythm)
+        strips += [strip(lead if lead in traces else places[0][0], rows, 0, _SECONDS, True)] if traces else []
+    return [s for s in strips if np.isfinite(s.y).any()]
+
+
+def _extent(strips: Sequence[_Strip], rows: int) -> tuple[float, float, float]:
+    """Return mm from row to row (25 to 40, so that neighbours keep apart if they can) and the grid's ends."""
+    neighbours = ((a, b) for a in strips for b in strips if b.row == a.row + 1)
+    pairs = [(a, b) for a, b in neighbours if b.is_rhythm or b.x[0] == a.x[0]]
+    reach = max((np.nanmax(b.y) - np.nanmin(a.y) for a, b in pairs), default=0.0)
+    over = max((np.nanmax(s.y) for s in strips if s.row == 0), default=0.0)
+    under = max((-np.nanmin(s.y) for s in strips if s.row == rows - 1), default=0.0)
+    spacing = 5.0 * min(8, max(5, ceil(reach / 5)))  # whole squares, so that baselines lie on lines
+    top, foot = (5.0 * min(5, max(3, ceil((mm + 1) / 5))) for mm in (over, under))
+    return spacing, -(rows - 1) * spacing - foot, top
+
+
+def _label_place(strip: _Strip) -> tuple[float, float]:
+    """Return mm from the strip's start and above its baseline where the label covers no trace, if any."""
+    x, y = strip.x - strip.x[0], strip.y
+    low, high = np.fmin(y[:-1], y[1:]), np.fmax(y[:-1], y[1:])
+    places = [(1.2, 7.0), (1.2, 11.0), (5.0, 7.0), (9.0, 7.0), (1.2, -10.0), (13.0, 7.0), (17.0, 7.0)]
+    for left, base in places:
+        near = (x[1:] > left - 1) & (x[:-1] < left + 7)
+        if not np.any(near & (high > base - 1) & (low < base + 4)):
+            return left, base
+    return places[0]
+
+
+def _header(ecg: ECG, mark: bool = True) -> str:
+    shown = ecg.condition
+    age = f"{shown.age:g} y" if shown.age is not None else ""
+    rate = ecg.heart_rate if isfinite(ecg.heart_rate) else shown.heart_rate
+    parts = [", ".join(shown.statements), " ".join(filter(None, (age, shown.sex)))]
+    parts += [f"{rate:.0f} bpm"] if rate is not None else []
+    parts += ["synthetic"] if mark and ecg.comments and ecg.comments[0].startswith("synthetic") else []
+    return " · ".join(filter(None, parts))
+
+
+def _draw(ax: Axes, strips: Sequence[_Strip], rows: int, spacing: float, low: float, high: float) -> None:
+    from matplotlib.collections import LineCollection  # one artist for many lines: small and fast files
+
+    def draw_lines(lines: list[Any], color: str, width: float, zorder: int) -> None:
+        ax.add_collection(LineCollection(lines, colors=color, linewidths=width, zorder=zorder), autolim=False)
+
+    for step, color, width in ((1, _FINE, 0.3), (5, _COARSE, 0.5)):
+        grid = [[(x, low), (x, high)] for x in np.arange(_LEFT, _RIGHT + 1, step)]
+        grid += [[(_LEFT, y), (_RIGHT, y)] for y in np.arange(low, high + 1, step)]
+        draw_lines(grid, color, width, zorder=1)
+    draw_lines([_PULSE - (0, row * spacing) for row in range(rows)], "black", 0.8, zorder=3)
+    joints = [(s.x[0], -s.row * spacing) for s in strips if s.x[0] > 0]
+    draw_lines([[(x, y - 6), (x, y + 6)] for x, y in joints], "black", 0.4, zorder=2)
+    for s in strips:
+        y, (left, base) = -s.row * spacing, _label_place(s)
+        name = f"rhythm {s.lead}" if s.is_rhythm else s.lead
+        ax.plot(s.x, y + s.y, color="black", linewidth=0.8, solid_joinstyle="round", zorder=3, label=name)
+        ax.text(s.x[0] + left, y + base, s.lead, fontsize=9, color="black", zorder=4, clip_on=True)
