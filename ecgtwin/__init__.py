@@ -3,19 +3,31 @@
 __version__ = "0.1.0"
 
 from .conditions import Condition
+from .datasets import load_example, load_ptbxl
 from .ecg import ECG, as_ecg, read_ecg, write_ecg
 from .exceptions import CheckpointError, ConditionError, InputError, QualityWarning
+from .extractor import IndividualBaseExtractor
+from .generator import ECGTwinGenerator
 from .leads import lead_residual
+from .plotting import plot_ecg, plot_twins
+from .simulate import make_ecgs
 
 __all__ = [
     "ECG",
     "CheckpointError",
     "Condition",
     "ConditionError",
+    "ECGTwinGenerator",
+    "IndividualBaseExtractor",
     "InputError",
     "QualityWarning",
     "as_ecg",
     "lead_residual",
+    "load_example",
+    "load_ptbxl",
+    "make_ecgs",
+    "plot_ecg",
+    "plot_twins",
     "read_ecg",
     "write_ecg",
 ]

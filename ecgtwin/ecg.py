@@ -407,8 +407,8 @@ def _check_limb_leads(limb: Array, name: str) -> None:
     order = limb_lead_order(limb)
     if order is not None:
         raise InputError(
-            f"{name}: the limb leads break Einthoven's law (residual {residual:.2f}) but obey it in the order "
-            f"{', '.join(order)}: name them so in leads="
+            f"{name}: the limb leads break Einthoven's law (residual {residual:.2f}) but obey it in "
+            f"the order {', '.join(order)}: name them so in leads="
         )
     if residual > 0.3:
         raise InputError(

@@ -148,7 +148,7 @@ def lead_names(leads: Iterable[str]) -> tuple[str, ...]:
 
 
 def limb_lead_order(signal: Array) -> tuple[str, ...] | None:
-    """Return the order of the six limb leads ``(6, n_times)`` under which they obey the laws, if there is one."""
+    """Return the order in which six limb leads ``(6, n_times)`` obey the laws, or None."""
     gram = signal.astype(np.float64) @ signal.astype(np.float64).T
     law = np.concatenate([_LIMB[2:], np.zeros((4, 4))], axis=1) - np.eye(6)[2:]
     for rows in permutations(range(6)):
