@@ -43,7 +43,7 @@ NATIVE_LENGTH = 1000
 MIN_SECONDS = 2.5
 
 # Of PTB-XL's fold 9 the slowest, paced beats and left bundle branch blocks, have 4.7 Hz in one lead.
-_MIN_SLOPE_HZ = 3.5
+_MIN_SLOPE_HZ = 4.5
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
 

@@ -1,0 +1,8 @@
+"""The flow: its training objective, its samplers, and guidance."""
+
+from .flow import denoising_loss
+from .guidance import guided
+from .noise import row_noise, row_seeds
+from .samplers import SAMPLERS, euler, heun, time_grid
+
+__all__ = ["SAMPLERS", "denoising_loss", "euler", "guided", "heun", "row_noise", "row_seeds", "time_grid"]

@@ -1,0 +1,47 @@
+"""Noise that belongs to its row: the same twin whatever the batch it is drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
+    """Return n seeds, ``(entropy, row)``, from what scikit-learn calls a random state.
+
+    An int names a sequence: its first rows do not depend on n. A RandomState or Generator is drawn
+    from once, and None takes fresh entropy.
+    """
+    if random_state is None:
+        entropy = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    elif isinstance(random_state, np.random.Generator):
+        entropy = int(random_state.integers(2**63))
+    elif isinstance(random_state, np.random.RandomState):
+        entropy = int(random_state.randint(2**31 - 1))
+    elif (
+        isinstance(random_state, int | np.integer)
+        and not isinstance(random_state, bool)
+        and random_state >= 0
+    ):
+        entropy = int(random_state)
+    else:
+        raise ValueError(
+            "random_state must be None, a whole number from 0, a RandomState or a Generator, "
+            f"not {random_state!r}"
+        )
+    return [(entropy, row) for row in range(n)]
+
+
+def row_noise(seeds: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:
+    """Draw standard normal noise ``(len(seeds), *shape)`` on the CPU, each row from its own Philox stream."""
+    rows = [
+        np.random.Generator(np.random.Philox(np.random.SeedSequence(seed))).standard_normal(
+            shape, dtype=np.float32
+        )
+        for seed in seeds
+    ]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)

@@ -1,0 +1,79 @@
+"""Building blocks that the networks share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FourierFeatures(nn.Module):
+    """Numbers in [-1, 1] as sines and cosines of octaves: a lone linear layer would not hear them."""
+
+    frequencies: Tensor
+
+    def __init__(self, octaves: int = 8) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(-1, octaves - 1), persistent=False)
+        self.width = 2 * octaves + 1
+
+    def forward(self, values: Tensor) -> Tensor:  # (...,) -> (..., width)
+        angles = values[..., None] * self.frequencies
+        return torch.cat([values[..., None], angles.sin(), angles.cos()], dim=-1)
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Rotary position encoding (Su et al. 2021) of ``(batch, heads, tokens, width)``."""
+    tokens, half = x.shape[-2], x.shape[-1] // 2
+    rates = 100.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angles = torch.arange(tokens, device=x.device, dtype=torch.float32)[:, None] * rates
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, present: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over ``(batch, heads, tokens, width)``; `present` masks keys."""
+    if q.is_cuda or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=present)
+    # On the CPU the fused kernel's backward pass costs ten times these three lines.
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if present is not None:
+        logits = logits.masked_fill(~present, float("-inf"))
+    return logits.softmax(dim=-1).to(v.dtype) @ v
+
+
+class SelfAttention(nn.Module):
+    """Attention between the tokens of one recording, with rotary positions: beats see each other."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:  # (b, tokens, width)
+        b, t, w = x.shape
+        q, k, v = self.qkv(x).view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        y = attention(rotate(q), rotate(k), v)
+        return self.out(y.transpose(1, 2).reshape(b, t, w))
+
+
+class CrossAttention(nn.Module):
+    """Attention from a recording's tokens to condition tokens; absent tokens are masked out."""
+
+    def __init__(self, width: int, token_dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(token_dim, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:  # (b, t, w), (b, l, d), (b, l)
+        b, t, w = x.shape
+        q = self.query(x).view(b, t, self.heads, -1).transpose(1, 2)
+        k, v = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = attention(q, k, v, present[:, None, None, :])
+        return self.out(y.transpose(1, 2).reshape(b, t, w))

@@ -1,0 +1,121 @@
+"""Conditions as arrays, and as the tokens that attention reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..conditions import STATEMENTS, Condition
+from .layers import FourierFeatures
+
+_CODE = {code: i + 1 for i, code in enumerate(STATEMENTS)}
+_SEX = {None: 0, "M": 1, "F": 2}
+
+
+@dataclass(frozen=True)
+class ConditionArrays:
+    """A batch of conditions.
+
+    Parameters
+    ----------
+    statements : int64 tensor (n, s)
+        Statement numbers from 1, in the order of `ecgtwin.conditions.STATEMENTS`; 0 is empty.
+    age : float tensor (n,)
+        Years; NaN is unknown.
+    sex : int64 tensor (n,)
+        0 unknown, 1 male, 2 female.
+    heart_rate : float tensor (n,)
+        Beats per minute; NaN is unknown.
+    """
+
+    statements: Tensor
+    age: Tensor
+    sex: Tensor
+    heart_rate: Tensor
+
+    def __len__(self) -> int:
+        return len(self.sex)
+
+    def __getitem__(self, rows: Tensor | slice) -> ConditionArrays:
+        return ConditionArrays(self.statements[rows], self.age[rows], self.sex[rows], self.heart_rate[rows])
+
+    def to(self, device: torch.device | str) -> ConditionArrays:
+        """Move to a device."""
+        return ConditionArrays(
+            *(part.to(device) for part in (self.statements, self.age, self.sex, self.heart_rate))
+        )
+
+    def keep(self, kept: Tensor) -> ConditionArrays:
+        """Leave out parts: `kept` is bool ``(n, s + 3)`` for the statements, age, sex and heart rate."""
+        s = self.statements.shape[1]
+        nan = torch.tensor(float("nan"))
+        return ConditionArrays(
+            self.statements * kept[:, :s],
+            torch.where(kept[:, s], self.age, nan),
+            self.sex * kept[:, s + 1],
+            torch.where(kept[:, s + 2], self.heart_rate, nan),
+        )
+
+
+def encode_conditions(conditions: Sequence[Condition]) -> ConditionArrays:
+    """Turn conditions into arrays.
+
+    Examples
+    --------
+    >>> encode_conditions([Condition(statements="NORM"), Condition(age=60)]).statements.shape
+    torch.Size([2, 1])
+    """
+    longest = max((len(c.statements) for c in conditions), default=0)
+    statements = np.zeros((len(conditions), max(longest, 1)), dtype=np.int64)
+    for row, condition in zip(statements, conditions, strict=True):
+        row[: len(condition.statements)] = [_CODE[code] for code in condition.statements]
+    nan = float("nan")
+    return ConditionArrays(
+        torch.from_numpy(statements),
+        torch.tensor([nan if c.age is None else c.age for c in conditions], dtype=torch.float32),
+        torch.tensor([_SEX[c.sex] for c in conditions], dtype=torch.int64),
+        torch.tensor(
+            [nan if c.heart_rate is None else c.heart_rate for c in conditions], dtype=torch.float32
+        ),
+    )
+
+
+class ConditionTokens(nn.Module):
+    """One token for each statement, for age, for sex and for heart rate, and one that is always there.
+
+    The last one lets attention rest when nothing else applies, so that a single statement is not
+    attended to with weight 1 everywhere.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.statement = nn.Embedding(len(STATEMENTS) + 1, width)
+        self.sex = nn.Embedding(3, width)
+        self.rest = nn.Parameter(torch.randn(width) * 0.5)
+        fourier = FourierFeatures()
+        self.age, self.heart_rate = (
+            nn.Sequential(fourier, nn.Linear(fourier.width, width), nn.SiLU(), nn.Linear(width, width))
+            for _ in range(2)
+        )
+
+    def forward(self, c: ConditionArrays) -> tuple[Tensor, Tensor]:
+        """Return tokens ``(n, s + 4, width)`` and bool ``(n, s + 4)``, which of them are present."""
+        # Rates live on a ratio scale; both numbers are brought to about [-1, 1].
+        age = torch.nan_to_num((c.age - 50) / 50)
+        rate = torch.nan_to_num((c.heart_rate.clamp(min=20) / 77.5).log() / 1.36)
+        tokens = torch.cat(
+            [
+                self.statement(c.statements),
+                torch.stack([self.age(age), self.sex(c.sex), self.heart_rate(rate)], dim=1),
+                self.rest.expand(len(c), 1, -1),
+            ],
+            dim=1,
+        )
+        number = torch.stack(
+            [~c.age.isnan(), c.sex > 0, ~c.heart_rate.isnan(), torch.ones_like(c.sex, dtype=torch.bool)], 1
+        )
+        return tokens, torch.cat([c.statements > 0, number], dim=1)

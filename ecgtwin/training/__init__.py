@@ -1,0 +1,16 @@
+"""Training: one loop for all stages, and what each stage learns from."""
+
+from .loop import LoopSettings, train
+from .pairs import PairSampler
+from .stages import STAGES, StageSettings, TrainingData, base_vectors, fit_networks
+
+__all__ = [
+    "STAGES",
+    "LoopSettings",
+    "PairSampler",
+    "StageSettings",
+    "TrainingData",
+    "base_vectors",
+    "fit_networks",
+    "train",
+]

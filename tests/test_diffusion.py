@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from ecgtwin.diffusion import denoising_loss, euler, guided, heun, row_noise, row_seeds, time_grid
+
+SPREAD = torch.tensor([2.0, 0.5])[:, None]
+
+
+def gaussian_denoiser(x, time):
+    """The exact denoiser of independent Gaussian data with deviations SPREAD."""
+    t = time[:, None, None]
+    return t * SPREAD**2 / (t**2 * SPREAD**2 + (1 - t) ** 2) * x
+
+
+@pytest.mark.parametrize(("sampler", "steps"), [(euler, 200), (heun, 30)])
+def test_samplers_turn_noise_into_the_data_distribution(sampler, steps):
+    noise = row_noise(row_seeds(0, 2000), (2, 3))
+    data = sampler(gaussian_denoiser, noise, time_grid(steps))
+    assert torch.allclose(data.std(dim=(0, 2)), SPREAD[:, 0], rtol=0.05)
+
+
+def test_heun_needs_fewer_evaluations_than_euler():
+    noise = row_noise(row_seeds(0, 64), (2, 3))
+    exact = heun(gaussian_denoiser, noise, time_grid(400))
+    error = {
+        s: (s(gaussian_denoiser, noise, time_grid(n)) - exact).abs().mean()
+        for s, n in ((euler, 16), (heun, 8))
+    }
+    assert error[heun] < error[euler]
+
+
+def test_the_loss_is_least_for_the_exact_denoiser():
+    clean = torch.randn(512, 2, 3, generator=torch.Generator().manual_seed(0)) * SPREAD
+
+    def loss(predict):
+        return denoising_loss(predict, clean, torch.Generator().manual_seed(1)).mean()
+
+    best = loss(gaussian_denoiser)
+    assert best < loss(lambda x, t: 0.9 * gaussian_denoiser(x, t))
+    assert best < loss(lambda x, t: 1.1 * gaussian_denoiser(x, t))
+
+
+def corner(x, time, condition, person):
+    return torch.full_like(x, 10.0 * condition + 1.0 * person)
+
+
+@pytest.mark.parametrize(
+    ("guidance_scale", "person_scale", "expected"),
+    [(0, 0, 0), (1, 0, 10), (0, 1, 1), (1, 1, 11), (2, 1, 21), (1, 3, 13), (2, 0, 20), (0.5, 0.5, 5.5)],
+)
+def test_guidance_is_bilinear_in_its_scales(guidance_scale, person_scale, expected):
+    predict = guided(corner, guidance_scale, person_scale)
+    assert predict(torch.zeros(2, 1, 1), torch.zeros(2)).unique().item() == pytest.approx(expected)
+
+
+def test_guidance_computes_only_what_counts():
+    calls = []
+
+    def counted(x, time, condition, person):
+        calls.append((condition, person))
+        return x
+
+    guided(counted, 1.0, 1.0)(torch.zeros(1, 1, 1), torch.zeros(1))
+    assert calls == [(True, True)]
+
+
+def test_noise_belongs_to_its_row():
+    whole = row_noise(row_seeds(7, 10), (4,))
+    assert torch.equal(row_noise(row_seeds(7, 3), (4,)), whole[:3])
+    assert torch.equal(row_noise(row_seeds(7, 10)[5:6], (4,))[0], whole[5])
+    assert not torch.equal(row_noise(row_seeds(8, 10), (4,)), whole)
+
+
+def test_random_states_are_those_of_scikit_learn():
+    assert row_seeds(np.random.default_rng(0), 2) == row_seeds(np.random.default_rng(0), 2)
+    assert row_seeds(np.random.RandomState(0), 2) == row_seeds(np.random.RandomState(0), 2)
+    assert row_seeds(None, 1) != row_seeds(None, 1)
+    for bad in (-1, "0", 1.5, True):
+        with pytest.raises(ValueError, match="random_state"):
+            row_seeds(bad, 1)
