@@ -42,6 +42,11 @@ NATIVE_LENGTH = 1000
 
 MIN_SECONDS = 2.5
 
+SYNTHETIC = "synthetic ECG made by ecgtwin; no recording of a patient"
+"""The first comment of every ECG that is written."""
+
+_FLAT_MILLIVOLTS = 1e-4
+
 # Of PTB-XL's fold 9 the slowest, paced beats and left bundle branch blocks, have 4.7 Hz in one lead.
 _MIN_SLOPE_HZ = 4.5
 
@@ -106,8 +111,13 @@ class ECG:
         return heart_rate(self.native()[0])
 
     def native(self) -> tuple[Array, NDArray[np.bool_]]:
-        """Return the signal as networks see it, ``(12, n_times)`` at 100 Hz, and which leads are there."""
-        signal, present = complete_leads(self.signal, self.leads or LEADS)
+        """Return the signal as networks see it, ``(12, n_times)`` at 100 Hz, and which leads are there.
+
+        A flat lead is not there: its electrode was off.
+        """
+        names = np.array(self.leads or LEADS)
+        alive = np.ptp(self.signal, axis=1) >= _FLAT_MILLIVOLTS
+        signal, present = complete_leads(self.signal[alive], names[alive].tolist())
         return resample(signal, self.sampling_rate, NATIVE_RATE), present
 
     def select(self, leads: Iterable[str]) -> ECG:
@@ -323,9 +333,8 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Pa
     if np.any(np.abs(ecg.signal) > 32.767):  # what 16 bits of a microvolt hold; NaN is written as missing
         raise InputError(f"record {record.name}: values beyond 32.767 mV cannot be written")
     record.parent.mkdir(parents=True, exist_ok=True)
-    mark = "synthetic ECG made by ecgtwin; no recording of a patient"
-    shown = f"condition: {ecg.condition}".replace(" · ", "; ") if ecg.condition != Condition() else mark
-    lines = [mark, *(line for line in (*ecg.comments, *comments, shown) if line != mark)]
+    shown = f"condition: {ecg.condition}".replace(" · ", "; ") if ecg.condition != Condition() else SYNTHETIC
+    lines = [SYNTHETIC, *(line for line in (*ecg.comments, *comments, shown) if line != SYNTHETIC)]
     lines = list(dict.fromkeys(lines))  # a record that was read and is written again says all once
     wfdb.wrsamp(
         record.name,
@@ -343,7 +352,7 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Pa
 
 
 def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
-    """Return the ECG, without its dead leads, if a twin can be made of it.
+    """Return the ECG if a twin can be made of it.
 
     Raises
     ------
@@ -369,7 +378,7 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
         raise InputError(
             f"{name} lasts {ecg.seconds:.2f} s; at least {MIN_SECONDS} s are needed (is the rate right?)"
         )
-    flat = np.ptp(signal, axis=1) < 1e-4
+    flat = np.ptp(signal, axis=1) < _FLAT_MILLIVOLTS
     if flat.all():
         raise InputError(f"{name}: no QRS: flat line")
     # The median offset is a property of the amplifier, so the scale is judged without it.
@@ -383,8 +392,7 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
         warnings.warn(
             f"{name}: lead {', '.join(dead)} is flat and taken as missing", QualityWarning, stacklevel=3
         )
-        ecg = replace(ecg, signal=signal[~flat], leads=[lead for lead in leads if lead not in dead])
-    if set(LEADS[:6]) <= set(ecg.leads or LEADS):
+    if set(LEADS[:6]) <= {lead for lead, is_flat in zip(leads, flat, strict=True) if not is_flat}:
         _check_limb_leads(ecg.select(LEADS[:6]).signal, name)
     rate = ecg.heart_rate
     if isfinite(rate) and not 20 <= rate <= 300:
@@ -401,6 +409,7 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
 
 
 def _check_limb_leads(limb: Array, name: str) -> None:
+    limb = limb - limb.mean(axis=1, keepdims=True)  # each amplifier has an offset of its own
     residual = lead_residual(limb)
     if residual <= 0.05:
         return

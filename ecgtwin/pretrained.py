@@ -14,12 +14,17 @@ from typing import Any
 import torch
 
 from .conditions import STATEMENTS
+from .diffusion import SAMPLERS
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
-from .exceptions import CheckpointError
+from .exceptions import CheckpointError, InputError
 from .leads import INDEPENDENT_LEADS
 from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
 FORMAT_VERSION = 1
+
+SAMPLING: dict[str, Any] = {"n_steps": 12, "sampler": "euler", "guidance_scale": 1.5, "person_scale": 1.0}
+"""How to sample where nothing was chosen on validation patients."""
+
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _MAX_CONFIG_BYTES = 1_000_000
 _BUNDLED = Path(__file__).parent / "assets"
@@ -120,7 +125,7 @@ def start(pretrained: str | os.PathLike[str] | None, architecture: str, seed: in
     if pretrained is not None:
         return load(pretrained).networks
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+        raise InputError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
     return TwinNetworks(ARCHITECTURES[architecture], seed)
 
 
@@ -128,11 +133,15 @@ def find_device(device: str) -> torch.device:
     """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if str(device).startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device {device!r} is unknown; use 'auto', 'cpu' or 'cuda'") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(
             f"device {device!r} was asked for, but CUDA is not available here; use 'auto' or 'cpu'"
         )
-    return torch.device(device)
+    return found
 
 
 def save(
@@ -203,6 +212,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: signals or statements are not those of this ecgtwin")
     if not all(isinstance(config[key], dict) for key in ("architecture", "sampling", "training")):
         raise CheckpointError(f"{path}: architecture, sampling and training must be objects")
+    if set(config["sampling"]) - set(SAMPLING) or config["sampling"].get("sampler", "euler") not in SAMPLERS:
+        raise CheckpointError(f"{path}: unknown setting of sampling in {config['sampling']}")
     return config
 
 

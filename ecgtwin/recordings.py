@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_array
+from torch import Tensor
+from torch.nn import functional as F
 
 from .conditions import Condition
-from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE, as_ecg, check_reference
-from .exceptions import InputError
+from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE, as_ecg, check_rate, check_reference
+from .exceptions import InputError, QualityWarning
 from .leads import resample
-from .training import TrainingData
+from .nn import BaseExtractor, encode_conditions
+from .training import TrainingData, base_vectors
 
 Array = NDArray[Any]
 
@@ -28,51 +33,60 @@ def as_references(reference: Any, sampling_rate: float) -> list[ECG]:
     return [check_reference(as_ecg(reference, sampling_rate=sampling_rate))]
 
 
-def windows(signal: Array) -> Iterator[Array]:
-    """Cut a native signal ``(12, t)`` into windows of 10 s; a last one shorter than 2.5 s is left out."""
-    for start in range(0, signal.shape[1], NATIVE_LENGTH):
-        window = signal[:, start : start + NATIVE_LENGTH]
-        if start == 0 or window.shape[1] >= MIN_SECONDS * NATIVE_RATE:
-            yield window
-
-
-def native_batch(X: Any, sampling_rate: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return ``(n, 12, t)`` at 100 Hz and which leads are there ``(n, 12)``, from a batch of recordings.
+def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Return recordings at 100 Hz in batches of one length, ``(n, 12, t)``, and which leads are there.
 
     Parameters
     ----------
     X : array (n, 12, t) or (n, t), or a list of whatever `as_ecg` reads
-        Millivolts; ``(n, t)`` is a batch of single-lead recordings (lead I). Recordings of a list are cut or
-        zero-padded to the length of the first.
+        Millivolts; ``(n, t)`` is a batch of single-lead recordings (lead I). An array is one batch, a list
+        one batch for each recording.
     sampling_rate : float
         Of arrays.
+
+    Raises
+    ------
+    InputError, ValueError
+        If X holds no recordings; the message is scikit-learn's where it is about arrays.
     """
-    if isinstance(X, list) and X and not np.isscalar(X[0]) and not isinstance(X[0], list | np.ndarray):
+    if isinstance(X, list) and X and not isinstance(X[0], list | float | int):
         native = [as_ecg(one, sampling_rate=sampling_rate).native() for one in X]
-        length = native[0][0].shape[1]
-        signals = np.zeros((len(native), 12, length), dtype=np.float32)
-        for row, (signal, _) in zip(signals, native, strict=True):
-            row[:, : signal.shape[1]] = signal[:, :length]
-        return signals, np.stack([present for _, present in native])
-    batch = check_array(X, allow_nd=True, dtype=np.float32, ensure_2d=True)
-    if batch.ndim == 2:
-        batch = batch[:, None]
+        for i, (signal, _) in enumerate(native):
+            if not np.isfinite(signal).all():
+                raise InputError(f"recording {i} holds NaN or infinite values")
+        return [(signal[None], present[None]) for signal, present in native]
+    batch = check_array(X, allow_nd=True, dtype=np.float32)
+    batch = batch[:, None] if batch.ndim == 2 else batch
     if batch.ndim != 3 or batch.shape[1] not in (1, 12):
         raise InputError(
             f"expected (n_samples, 12, n_times), or (n_samples, n_times) of lead I, got {np.shape(X)}; "
             "for other leads pass a list of ECG objects with their names"
         )
-    present = np.zeros((len(batch), 12), dtype=bool)
-    present[:, : batch.shape[1]] = True
+    n_leads = batch.shape[1]
+    present = np.repeat(np.arange(12)[None] < n_leads, len(batch), axis=0)
     signals = np.zeros((len(batch), 12, batch.shape[2]), dtype=np.float32)
-    signals[:, : batch.shape[1]] = batch
-    return np.ascontiguousarray(resample(signals, sampling_rate, NATIVE_RATE)), present
+    signals[:, :n_leads] = batch
+    return [(resample(signals, check_rate(sampling_rate), NATIVE_RATE), present)]
 
 
-def as_conditions(conditions: Any, n: int) -> Sequence[Condition]:
-    """Return one `Condition` for each of n recordings; None means that nothing is known."""
+def pooled_base_vectors(
+    extractor: BaseExtractor, signals: Array, present: Array, conditions: Sequence[Condition]
+) -> Tensor:
+    """Return base vectors ``(n, base_dim)`` of ``(n, 12, t)``, the mean over windows of 10 s."""
+    encoded = encode_conditions(conditions)
+    vectors = [
+        base_vectors(extractor, signals[..., start : start + NATIVE_LENGTH], present, encoded)
+        for start in range(0, signals.shape[-1], NATIVE_LENGTH)
+        if start == 0 or signals.shape[-1] - start >= MIN_SECONDS * NATIVE_RATE
+    ]
+    return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
+
+
+def as_conditions(conditions: Any, X: Any, n: int) -> Sequence[Condition]:
+    """Return one `Condition` for each of the n recordings X: as given, or as an `ECG` says of itself."""
     if conditions is None:
-        return [Condition()] * n
+        own = X if isinstance(X, list) else [None] * n
+        return [one.condition if isinstance(one, ECG) else Condition() for one in own]
     parsed = [Condition.parse(one) for one in conditions]
     if len(parsed) != n:
         raise InputError(f"{len(parsed)} conditions for {n} recordings")
@@ -80,20 +94,46 @@ def as_conditions(conditions: Any, n: int) -> Sequence[Condition]:
 
 
 def training_data(X: Any, groups: Any, conditions: Any, sampling_rate: float) -> TrainingData:
-    """Return recordings to learn from, of the 8 or 12 leads that are there, cut to at most 10 s."""
-    signals, present = native_batch(X, sampling_rate)
+    """Return recordings to learn from, cut to the shortest of them and to 10 s.
+
+    Raises
+    ------
+    InputError
+        If one is shorter than 2.5 s, or X, groups and conditions do not fit together.
+
+    Warns
+    -----
+    QualityWarning
+        If recordings were cut because another is shorter.
+    """
+    batches = native_batches(X, sampling_rate)
+    lengths = [min(NATIVE_LENGTH, signals.shape[-1]) for signals, _ in batches]
+    length = min(lengths) // 10 * 10
+    if length < MIN_SECONDS * NATIVE_RATE:
+        raise InputError(f"recording {np.argmin(lengths)} is shorter than {MIN_SECONDS} s")
+    if length < max(lengths) // 10 * 10:
+        message = f"recordings differ in length: all are cut to the shortest, {length / NATIVE_RATE:.1f} s"
+        warnings.warn(message, QualityWarning, stacklevel=3)
+    signals = np.concatenate([signals[..., :length] for signals, _ in batches])
     people = check_groups(groups, len(signals))
-    parsed = as_conditions(conditions, len(signals))
-    return TrainingData(signals[..., :NATIVE_LENGTH] * present[..., None], people, parsed)
+    parsed = as_conditions(conditions, X, len(signals))
+    return TrainingData(signals, people, parsed, np.concatenate([present for _, present in batches]))
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raise `InputError` unless it is a whole number from 1."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"batch_size must be a whole number from 1, got {batch_size!r}")
 
 
 def check_groups(groups: Any, n: int) -> NDArray[Any]:
     """Return the person of each of n recordings, as strings."""
-    people = np.asarray(groups)
+    people = np.asarray(groups, dtype=object)
     if people.shape != (n,):
         raise InputError(f"groups must name the person of each of {n} recordings, got shape {people.shape}")
-    if people.dtype.kind == "f" and np.isnan(people).any():
-        raise InputError(f"groups: {int(np.isnan(people).sum())} persons are NaN")
+    unknown = [i for i, person in enumerate(people) if person is None or person != person]
+    if unknown:
+        raise InputError(f"groups: {len(unknown)} persons are None or NaN, the first at row {unknown[0]}")
     people = people.astype(str)
     if len(np.unique(people)) < 2:
         raise InputError("recordings of at least 2 persons are needed to tell persons apart")

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..exceptions import InputError
+
 
 def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     """Return n seeds, ``(entropy, row)``, from what scikit-learn calls a random state.
@@ -29,7 +31,7 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     ):
         entropy = int(random_state)
     else:
-        raise ValueError(
+        raise InputError(
             "random_state must be None, a whole number from 0, a RandomState or a Generator, "
             f"not {random_state!r}"
         )

@@ -13,7 +13,8 @@ class Architecture:
     Parameters
     ----------
     patch : int
-        Samples per patch of the autoencoder (10 at 100 Hz is 100 ms); even.
+        Samples per patch of the autoencoder (10 at 100 Hz is 100 ms); even, and so that four patches
+        divide 1000 samples.
     latent_dim : int
         Coefficients kept of the ``8 * patch`` of a patch.
     base_dim : int
@@ -56,13 +57,13 @@ class Architecture:
                 raise ValueError(
                     f"architecture: {field.name} must be whole numbers from 1 to 4096, got {value!r}"
                 )
-        if self.patch % 2 or self.patch > 64 or self.latent_dim > 8 * self.patch:
-            raise ValueError("architecture: patch must be even, at most 64, and latent_dim at most 8 * patch")
+        if self.patch not in (2, 10, 50) or self.latent_dim > 8 * self.patch:
+            raise ValueError("architecture: patch must be 2, 10 or 50, and latent_dim at most 8 * patch")
         widths = (*self.denoiser_widths, self.extractor_widths[-1], self.token_dim)
         if len(self.denoiser_widths) != 3 or any(width % (2 * self.heads) for width in widths):
             raise ValueError("architecture: three denoiser widths, each width a multiple of 2 * heads")
-        if self.denoiser_layers > 64 or self.extractor_layers > 64:
-            raise ValueError("architecture: at most 64 layers")
+        if max(self.denoiser_layers, self.extractor_layers) > 64 or max(widths) > 2048:
+            raise ValueError("architecture: at most 64 layers, and widths of at most 2048")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:

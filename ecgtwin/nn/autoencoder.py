@@ -47,9 +47,9 @@ class PatchAutoencoder(nn.Module):
         second_moment = torch.zeros(N_LEADS * self.patch, N_LEADS * self.patch, dtype=torch.float64)
         count = 0
         for start in range(0, len(leads), 1024):
-            patches = self._patches(torch.from_numpy(np.ascontiguousarray(leads[start : start + 1024])))
-            rows = patches.reshape(-1, patches.shape[-1]).double()
-            second_moment += rows.T @ rows
+            some = torch.from_numpy(np.ascontiguousarray(leads[start : start + 1024])).to(self.basis.device)
+            rows = self._patches(some).flatten(0, 1).double()
+            second_moment += (rows.T @ rows).cpu()
             count += len(rows)
         variance, vectors = torch.linalg.eigh(second_moment / max(count, 1))
         order = torch.arange(len(variance) - 1, len(variance) - 1 - self.latent_dim, -1)

@@ -78,11 +78,13 @@ class BaseExtractor(nn.Module):
     def forward(self, signals: Tensor, present: Tensor, conditions: ConditionArrays) -> Tensor:
         """Signals ``(n, 12, t)``, bool `present` ``(n, 12)``."""
         flags = present.to(signals.dtype)[:, :, None]
+        # An electrode's offset is not the person's.
+        signals = signals - signals.median(dim=-1, keepdim=True).values
         x = torch.cat([signals * flags, flags.expand(-1, -1, signals.shape[-1])], dim=1)
         x = self.stages(x).transpose(1, 2)  # (n, tokens, width)
         tokens, known = self.tokens(conditions)
         for layer in self.layers:
             x = layer(x, tokens, known)
         # The spread over time is the person's too: how alike the beats are, how much they breathe.
-        x = torch.cat([x.mean(dim=1), x.std(dim=1)], dim=-1)
+        x = torch.cat([x.mean(dim=1), x.std(dim=1, correction=min(1, x.shape[1] - 1))], dim=-1)
         return F.normalize(self.head(self.norm(x)), dim=-1)

@@ -18,7 +18,7 @@ class TwinNetworks(nn.Module):
         super().__init__()
         self.architecture = architecture
         with torch.random.fork_rng(devices=[]):  # the caller's generator is not touched
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # and not CUDA's
             self.autoencoder = PatchAutoencoder(architecture.patch, architecture.latent_dim)
             self.extractor = BaseExtractor(architecture)
             self.denoiser = Denoiser(architecture)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ..exceptions import CheckpointError
+
 Loss = Callable[[int], Tensor]
 Score = Callable[[nn.Module], float]
 
@@ -61,6 +63,7 @@ def train(
     *,
     checkpoint: Path | None = None,
     score: Score | None = None,
+    run: str = "",
     name: str = "training",
     verbose: bool = True,
 ) -> float:
@@ -76,6 +79,8 @@ def train(
         Where to write the state, and to resume from if it is there.
     score : callable, optional
         ``averaged module -> float``, higher is better, called every ``settings.score_every`` steps.
+    run : str
+        What the run is of, such as a digest of its data; a checkpoint of another run is refused.
 
     Returns
     -------
@@ -84,8 +89,11 @@ def train(
 
     Raises
     ------
+    CheckpointError
+        If `checkpoint` is of another run or of other networks.
     FloatingPointError
-        If the loss is not finite; the weights are then the averaged ones before it.
+        If loss or gradient are not finite; the weights are then the averaged ones before it, as is the
+        checkpoint.
     """
     optimizer = torch.optim.AdamW(
         module.parameters(),
@@ -95,7 +103,8 @@ def train(
         fused=True,
     )
     average = copy.deepcopy(module).eval()
-    state = _State(module, average, optimizer)
+    shapes = [tuple(parameter.shape) for parameter in module.parameters()]
+    state = _State(module, average, optimizer, f"{run} {shapes}")
     if checkpoint is not None and checkpoint.is_file():
         state.load(checkpoint)
     device = next(module.parameters()).device.type
@@ -105,20 +114,22 @@ def train(
     begun = time.monotonic() - state.seconds
     written = time.monotonic()
     module.train()
+    whole = True  # between two steps, when all of the state belongs together
     try:
         while (progress := _progress(state.step, time.monotonic() - begun, settings)) < 1:
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _schedule(progress)
             with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
                 value = loss(state.step)
-            if not torch.isfinite(value):
+            whole = False
+            value.backward()
+            norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+            if not torch.isfinite(value) or not torch.isfinite(norm):
                 module.load_state_dict(average.state_dict())
                 raise FloatingPointError(
-                    f"{name}: the loss is {value.item()} at step {state.step}, learning rate "
-                    f"{settings.learning_rate * _schedule(progress):.2g}; lower learning_rate"
+                    f"{name}: at step {state.step} the loss is {value.item():.4g}, its gradient "
+                    f"{norm.item():.4g}, the learning rate {group['lr']:.2g}; lower learning_rate"
                 )
-            value.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
@@ -126,6 +137,7 @@ def train(
             state.smooth_loss += (value.item() - state.smooth_loss) * max(0.01, 1 / state.step)
             if score is not None and settings.score_every and state.step % settings.score_every == 0:
                 state.keep_if_best(score(average))
+            whole = True
             bar.update()
             bar.set_postfix(loss=f"{state.smooth_loss:.4f}", best=f"{state.best:.3f}", refresh=False)
             if checkpoint is not None and time.monotonic() - written > settings.checkpoint_seconds:
@@ -133,7 +145,7 @@ def train(
                 written = time.monotonic()
     finally:
         bar.close()
-        if checkpoint is not None and torch.isfinite(torch.tensor(state.smooth_loss)):
+        if checkpoint is not None and whole:
             state.save(checkpoint, time.monotonic() - begun)
     if score is not None:
         state.keep_if_best(score(average))
@@ -154,8 +166,10 @@ def _schedule(progress: float) -> float:
 class _State:
     """All that changes during training, on its way to and from a file."""
 
-    def __init__(self, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.module, self.average, self.optimizer = module, average, optimizer
+    def __init__(
+        self, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, run: str
+    ) -> None:
+        self.module, self.average, self.optimizer, self.run = module, average, optimizer, run
         self.step, self.seconds, self.smooth_loss, self.best = 0, 0.0, 0.0, float("-inf")
         self.best_weights: dict[str, Tensor] | None = None
 
@@ -181,6 +195,7 @@ class _State:
             "module": self.module.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "run": self.run,
             "step": self.step,
             "seconds": seconds,
             "smooth_loss": self.smooth_loss,
@@ -197,7 +212,17 @@ class _State:
         os.replace(draft, path)
 
     def load(self, path: Path) -> None:
-        values = torch.load(path, weights_only=True)
+        try:
+            values = torch.load(path, weights_only=True, map_location="cpu")
+        except Exception as error:  # torch raises several kinds on a damaged file
+            raise CheckpointError(
+                f"{path} is no checkpoint, or a damaged one: {type(error).__name__}"
+            ) from error
+        if values.get("run") != self.run:
+            raise CheckpointError(
+                f"{path} is of another run (other recordings, seed or architecture): "
+                "remove it, or choose another folder for checkpoints"
+            )
         self.module.load_state_dict(values["module"])
         self.average.load_state_dict(values["average"])
         self.optimizer.load_state_dict(values["optimizer"])

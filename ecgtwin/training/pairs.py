@@ -44,7 +44,7 @@ class PairSampler:
         people = np.concatenate(
             [self._some(self.several, n_true, rng), self._some(len(self.people), n - n_true, rng)]
         )
-        first = np.array([rng.choice(self.records[person]) for person in people])
+        first = np.array([rng.choice(self.records[person]) for person in people], dtype=np.intp)
         return first, self.partners(first, rng), people
 
     def partners(self, rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,31 @@ class TrainingData:
     groups : array (n,)
         The person of each recording.
     conditions : sequence of n Condition, optional
+    present : bool array (n, 12), optional
+        Which leads each recording has; all by default.
     """
 
     signals: NDArray[np.float32]
     groups: NDArray[Any]
     conditions: Sequence[Condition] | None = None
-    encoded: ConditionArrays = field(init=False)
+    present: NDArray[np.bool_] | None = None
 
-    def __post_init__(self) -> None:
-        conditions = self.conditions or [Condition()] * len(self.signals)
-        object.__setattr__(self, "encoded", encode_conditions(conditions))
+    @cached_property
+    def digest(self) -> str:
+        """What names these recordings, their persons and conditions."""
+        hashed = hashlib.sha256(np.ascontiguousarray(self.signals).data)
+        hashed.update(repr((self.groups.tolist(), self.conditions)).encode())
+        return hashed.hexdigest()
+
+    @cached_property
+    def encoded(self) -> ConditionArrays:
+        """The conditions as arrays."""
+        return encode_conditions(self.conditions or [Condition()] * len(self))
+
+    @cached_property
+    def leads(self) -> NDArray[np.bool_]:
+        """Which leads each recording has, ``(n, 12)``."""
+        return np.ones((len(self), 12), dtype=bool) if self.present is None else self.present
 
     def __len__(self) -> int:
         return len(self.signals)
@@ -75,8 +91,9 @@ def fit_autoencoder(module: PatchAutoencoder, data: TrainingData) -> PatchAutoen
 # ----- extractor
 
 
-def lead_masks(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw which leads a view has: all, the limb leads, one, or any subset; bool ``(n, 12)``."""
+def lead_masks(present: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw which of the leads present ``(n, 12)`` a view has: all, the limb leads, one, or any subset."""
+    n = len(present)
     masks = np.ones((n, 12), dtype=bool)
     kind = rng.random(n)
     masks[(kind > 0.55) & (kind <= 0.7)] = _LIMB_ONLY
@@ -88,7 +105,8 @@ def lead_masks(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     masks[subset] = chosen
     # Two limb leads determine all six, as in `complete_leads`.
     masks[(masks[:, :6].sum(axis=1) > 1)] |= _LIMB_ONLY
-    return masks
+    masks &= present
+    return np.where(masks.any(axis=1, keepdims=True), masks, present)
 
 
 def draw_views(
@@ -111,7 +129,11 @@ def draw_views(
     conditions = data.encoded[torch.from_numpy(rows)]
     known = rng.random((n, 1)) < 0.5
     kept = torch.from_numpy(np.repeat(known, conditions.statements.shape[1] + 3, axis=1))
-    return torch.from_numpy(views), torch.from_numpy(lead_masks(n, rng)), conditions.keep(kept)
+    return (
+        torch.from_numpy(views),
+        torch.from_numpy(lead_masks(data.leads[rows], rng)),
+        conditions.keep(kept),
+    )
 
 
 def contrastive_loss(vectors: Tensor, people: Tensor, temperature: float = 0.07) -> Tensor:
@@ -153,7 +175,7 @@ def fit_extractor(
 
     def score(average: torch.nn.Module) -> float:
         assert validation is not None
-        vectors = base_vectors(average, validation.signals, np.ones((len(validation), 12), bool), None)
+        vectors = base_vectors(average, validation.signals, validation.leads, None)
         return retrieval_top1(vectors, validation.groups)
 
     return train(
@@ -162,6 +184,7 @@ def fit_extractor(
         settings,
         checkpoint=checkpoint,
         score=score if validation is not None else None,
+        run=f"{data.digest} {seed}",
         name="extractor",
         verbose=verbose,
     )
@@ -206,8 +229,7 @@ def base_table(module: BaseExtractor, data: TrainingData, seed: int = 0) -> Tens
     The first two are of the whole recording, with and without its condition.
     """
     rng = np.random.default_rng([seed, len(data)])
-    n, half = len(data), data.signals.shape[-1] // 2
-    whole = np.ones((n, 12), dtype=bool)
+    half, whole = data.signals.shape[-1] // 2, data.leads
     left, right = data.signals[..., :half], data.signals[..., half:]
     return torch.stack(
         [
@@ -217,8 +239,8 @@ def base_table(module: BaseExtractor, data: TrainingData, seed: int = 0) -> Tens
             base_vectors(module, right, whole, data.encoded),
             base_vectors(module, left, whole, None),
             base_vectors(module, right, whole, None),
-            base_vectors(module, left, lead_masks(n, rng), data.encoded),
-            base_vectors(module, right, lead_masks(n, rng), None),
+            base_vectors(module, left, lead_masks(whole, rng), data.encoded),
+            base_vectors(module, right, lead_masks(whole, rng), None),
         ]
     )
 
@@ -307,16 +329,20 @@ def fit_denoiser(
                     )
             return -total / len(order)
 
-    return train(module, loss, settings, checkpoint=checkpoint, score=score, name="denoiser", verbose=verbose)
+    run = f"{data.digest} {seed}"
+    return train(
+        module, loss, settings, checkpoint=checkpoint, score=score, run=run, name="denoiser", verbose=verbose
+    )
 
 
 def _encode(autoencoder: PatchAutoencoder, data: TrainingData) -> Tensor:
     whole = data.signals.shape[-1] // (4 * autoencoder.patch) * 4 * autoencoder.patch
     leads = independent_leads(data.signals)[..., :whole]
+    device = autoencoder.basis.device
     with torch.no_grad():
         return torch.cat(
             [
-                autoencoder.encode(torch.from_numpy(np.ascontiguousarray(leads[i : i + 1024])))
+                autoencoder.encode(torch.from_numpy(np.ascontiguousarray(leads[i : i + 1024])).to(device))
                 for i in range(0, len(leads), 1024)
             ]
         )
