@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtwin.diffusion import denoising_loss, euler, guided, heun, row_noise, row_seeds, time_grid
+from ecgtwin.diffusion import (
+    denoising_loss,
+    dpm_solver,
+    euler,
+    guided,
+    heun,
+    row_noise,
+    row_seeds,
+    time_grid,
+)
 
 SPREAD = torch.tensor([2.0, 0.5])[:, None]
 
@@ -13,21 +22,31 @@ def gaussian_denoiser(x, time):
     return t * SPREAD**2 / (t**2 * SPREAD**2 + (1 - t) ** 2) * x
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [(euler, 200), (heun, 30)])
+@pytest.mark.parametrize(("sampler", "steps"), [(euler, 200), (heun, 30), (dpm_solver, 30)])
 def test_samplers_turn_noise_into_the_data_distribution(sampler, steps):
     noise = row_noise(row_seeds(0, 2000), (2, 3))
     data = sampler(gaussian_denoiser, noise, time_grid(steps))
     assert torch.allclose(data.std(dim=(0, 2)), SPREAD[:, 0], rtol=0.05)
 
 
-def test_heun_needs_fewer_evaluations_than_euler():
+def test_second_order_needs_fewer_evaluations():
     noise = row_noise(row_seeds(0, 64), (2, 3))
     exact = heun(gaussian_denoiser, noise, time_grid(400))
-    error = {
-        s: (s(gaussian_denoiser, noise, time_grid(n)) - exact).abs().mean()
-        for s, n in ((euler, 16), (heun, 8))
-    }
-    assert error[heun] < error[euler]
+
+    def error(sampler, n_steps):
+        return (sampler(gaussian_denoiser, noise, time_grid(n_steps)) - exact).abs().mean()
+
+    assert error(heun, 8) < error(euler, 16)
+    assert error(dpm_solver, 16) < 0.3 * error(euler, 16)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 16, 1000])
+def test_times_run_from_noise_to_data(n_steps):
+    times = time_grid(n_steps)
+    assert len(times) == n_steps + 1
+    assert times[0] == 0
+    assert times[-1] == 1
+    assert (times.diff() > 0).all()
 
 
 def test_the_loss_is_least_for_the_exact_denoiser():
@@ -47,9 +66,19 @@ def corner(x, time, condition, person):
 
 @pytest.mark.parametrize(
     ("guidance_scale", "person_scale", "expected"),
-    [(0, 0, 0), (1, 0, 10), (0, 1, 1), (1, 1, 11), (2, 1, 21), (1, 3, 13), (2, 0, 20), (0.5, 0.5, 5.5)],
+    [
+        (0, 0, 0),
+        (1, 0, 10),
+        (0, 1, 1),
+        (1, 1, 11),
+        (2, 2, 22),
+        (2, 1, 21),
+        (1, 3, 13),
+        (2, 0, 20),
+        (0.5, 0.5, 5.5),
+    ],
 )
-def test_guidance_is_bilinear_in_its_scales(guidance_scale, person_scale, expected):
+def test_each_scale_moves_its_own_part(guidance_scale, person_scale, expected):
     predict = guided(corner, guidance_scale, person_scale)
     assert predict(torch.zeros(2, 1, 1), torch.zeros(2)).unique().item() == pytest.approx(expected)
 
@@ -61,8 +90,15 @@ def test_guidance_computes_only_what_counts():
         calls.append((condition, person))
         return x
 
-    guided(counted, 1.0, 1.0)(torch.zeros(1, 1, 1), torch.zeros(1))
-    assert calls == [(True, True)]
+    for scales, expected in (
+        ((1.0, 1.0), [(True, True)]),
+        ((2.0, 2.0), [(True, True), (False, False)]),
+        ((2.0, 0.0), [(True, False), (False, False)]),
+        ((2.0, 1.0), [(True, True), (True, False), (False, False)]),
+    ):
+        calls.clear()
+        guided(counted, *scales)(torch.zeros(1, 1, 1), torch.zeros(1))
+        assert calls == expected
 
 
 def test_noise_belongs_to_its_row():

@@ -3,6 +3,16 @@
 from .flow import denoising_loss
 from .guidance import guided
 from .noise import row_noise, row_seeds
-from .samplers import SAMPLERS, euler, heun, time_grid
+from .samplers import SAMPLERS, dpm_solver, euler, heun, time_grid
 
-__all__ = ["SAMPLERS", "denoising_loss", "euler", "guided", "heun", "row_noise", "row_seeds", "time_grid"]
+__all__ = [
+    "SAMPLERS",
+    "denoising_loss",
+    "dpm_solver",
+    "euler",
+    "guided",
+    "heun",
+    "row_noise",
+    "row_seeds",
+    "time_grid",
+]

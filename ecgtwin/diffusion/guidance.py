@@ -16,27 +16,28 @@ Denoise = Callable[[Tensor, Tensor, bool, bool], Tensor]
 def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Predict:
     """Combine the predictions with and without condition and person.
 
-    With g and p the two scales, the prediction is bilinear in them over the four corners::
+    Up to the smaller of the two scales both act together, beyond it the one with the larger scale acts
+    alone. With ``g >= p`` the scales of condition and person (and likewise with ``p > g``)::
 
-        (1-g)(1-p) f(none) + g(1-p) f(condition) + (1-g)p f(person) + g p f(condition, person)
+        f(none) + p (f(condition, person) - f(none)) + (g - p) (f(condition) - f(none))
 
-    A scale of 0 leaves its part out, 1 takes it as it is, above 1 exaggerates it. Corners of weight 0
-    are not computed: at ``person_scale=1`` two are left, and one where the other scale is 1 or 0 too.
+    A scale of 0 leaves its part out, 1 takes it as it is, above 1 exaggerates it. Predictions of weight
+    0 are not computed: equal scales need two, 1 and 1 need one, others three.
 
     References
     ----------
-    Ho, Salimans, Classifier-free diffusion guidance, 2022, eq. 6, here in each of two directions.
+    Ho, Salimans, Classifier-free diffusion guidance, 2022, eq. 6. Liu et al., Compositional visual
+    generation with composable diffusion models, ECCV 2022, eq. 11, for several conditions.
     """
-    weights = {
-        (condition, person): (guidance_scale if condition else 1 - guidance_scale)
-        * (person_scale if person else 1 - person_scale)
-        for condition in (True, False)
-        for person in (True, False)
-    }
+    weights = (
+        (True, True, min(guidance_scale, person_scale)),
+        (guidance_scale > person_scale, person_scale > guidance_scale, abs(guidance_scale - person_scale)),
+        (False, False, 1 - max(guidance_scale, person_scale)),
+    )
 
     def predict(x: Tensor, time: Tensor) -> Tensor:
         total = torch.zeros_like(x)
-        for (condition, person), weight in weights.items():
+        for condition, person, weight in weights:
             if weight:
                 total = total + weight * denoise(x, time, condition, person)
         return total

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .architecture import Architecture
-from .layers import CrossAttention, FourierFeatures, SelfAttention
+from .layers import CrossAttention, FourierFeatures, RowLinear, SelfAttention
 from .tokens import ConditionArrays, ConditionTokens
 
 
@@ -23,7 +23,7 @@ class _Modulation(nn.Module):
 
     def __init__(self, embedding_dim: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(embedding_dim, 3 * width)
+        self.linear = RowLinear(embedding_dim, 3 * width)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
@@ -101,14 +101,14 @@ class Denoiser(nn.Module):
         self.register_buffer("spread", torch.ones(a.latent_dim))
         self.time_features = FourierFeatures(6)
         self.time = nn.Sequential(
-            nn.Linear(self.time_features.width, a.embedding_dim),
+            RowLinear(self.time_features.width, a.embedding_dim),
             nn.SiLU(),
-            nn.Linear(a.embedding_dim, a.embedding_dim),
+            RowLinear(a.embedding_dim, a.embedding_dim),
         )
         self.base_scale = math.sqrt(a.base_dim)  # a unit vector's entries, brought to unit variance
         self.nobody = nn.Parameter(torch.randn(a.base_dim) * 0.1)
         self.person = nn.Sequential(
-            nn.Linear(a.base_dim, a.embedding_dim), nn.SiLU(), nn.Linear(a.embedding_dim, a.embedding_dim)
+            RowLinear(a.base_dim, a.embedding_dim), nn.SiLU(), RowLinear(a.embedding_dim, a.embedding_dim)
         )
         self.tokens = ConditionTokens(a.token_dim)
         self.enter = nn.Linear(3 * a.latent_dim, w0)

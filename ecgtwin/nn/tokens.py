@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import STATEMENTS, Condition
-from .layers import FourierFeatures
+from .layers import FourierFeatures, RowLinear
 
 _CODE = {code: i + 1 for i, code in enumerate(STATEMENTS)}
 _SEX = {None: 0, "M": 1, "F": 2}
@@ -98,7 +98,7 @@ class ConditionTokens(nn.Module):
         self.rest = nn.Parameter(torch.randn(width) * 0.5)
         fourier = FourierFeatures()
         self.age, self.heart_rate = (
-            nn.Sequential(fourier, nn.Linear(fourier.width, width), nn.SiLU(), nn.Linear(width, width))
+            nn.Sequential(fourier, RowLinear(fourier.width, width), nn.SiLU(), RowLinear(width, width))
             for _ in range(2)
         )
 

@@ -1,0 +1,165 @@
+"""The command line: ``python -m ecgtwin sample | train``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .exceptions import CheckpointError, InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status, 2 for input that cannot be used."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (InputError, CheckpointError, FileNotFoundError) as error:
+        print(f"ecgtwin: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ecgtwin: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ecgtwin", description="Personal synthetic ECGs.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sample = commands.add_parser("sample", help="draw twins of one person")
+    sample.add_argument(
+        "reference", help="a WFDB record of the person, or 'example' for the one that is shipped"
+    )
+    sample.add_argument("--condition", default=None, help="such as 'PVC' or 'atrial fibrillation, LBBB'")
+    sample.add_argument("--out", type=Path, required=True, help="folder for the twins (WFDB) and the picture")
+    sample.add_argument("-n", "--n-samples", type=int, default=8)
+    sample.add_argument("--age", type=float, help="years")
+    sample.add_argument("--sex", choices=["F", "M"])
+    sample.add_argument("--heart-rate", type=float, help="beats per minute")
+    sample.add_argument("--steps", type=int, help="steps of the flow")
+    sample.add_argument("--guidance-scale", type=float)
+    sample.add_argument("--person-scale", type=float)
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--weights", default="default", help="folder of weights; bundled ones by default")
+    sample.add_argument("--device", default="auto")
+    sample.set_defaults(run=_sample)
+
+    train = commands.add_parser("train", help="train on PTB-XL; resumes from OUT after any interruption")
+    train.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
+    train.add_argument("--out", type=Path, required=True, help="folder for checkpoints and weights")
+    train.add_argument("--minutes", type=float, help="wall-clock limit, shared by the stages")
+    train.add_argument("--stage", choices=["all", "autoencoder", "extractor", "denoiser"], default="all")
+    train.add_argument("--folds", type=int, nargs="+", default=list(range(1, 9)), help="folds to train on")
+    train.add_argument("--validation-fold", type=int, default=9, help="fold to choose weights on")
+    train.add_argument("--architecture", choices=["default", "tiny"], default="default")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--bf16", action=argparse.BooleanOptionalAction, default=True, help="train in bfloat16"
+    )
+    train.add_argument("--device", default="auto")
+    train.set_defaults(run=_train)
+    return parser
+
+
+def _sample(args: argparse.Namespace) -> None:
+    import time
+
+    import numpy as np
+
+    from .datasets import load_example
+    from .ecg import read_ecg, write_ecg
+    from .generator import ECGTwinGenerator
+    from .leads import lead_residual
+    from .plotting import plot_twins
+
+    reference = load_example() if args.reference == "example" else read_ecg(args.reference)
+    generator = ECGTwinGenerator.from_pretrained(args.weights, device=args.device)
+    begun = time.perf_counter()
+    twins = generator.sample_ecgs(
+        reference,
+        args.condition,
+        n_samples=args.n_samples,
+        age=args.age,
+        sex=args.sex,
+        heart_rate=args.heart_rate,
+        n_steps=args.steps,
+        guidance_scale=args.guidance_scale,
+        person_scale=args.person_scale,
+        random_state=args.seed,
+    )
+    milliseconds = 1000 * (time.perf_counter() - begun) / len(twins)
+    for i, twin in enumerate(twins):
+        write_ecg(args.out / f"twin_{i:02d}", twin)
+    picture = args.out / "twins.png"
+    plot_twins(reference, twins[:1]).savefig(picture, dpi=150)
+
+    print(f"reference    {reference.heart_rate:5.0f} bpm   {reference.condition}")
+    for i, twin in enumerate(twins):
+        print(f"twin_{i:02d}      {twin.heart_rate:5.0f} bpm   {twin.condition}")
+    if len(twins[0].leads or ()) == 12:
+        residual = max(lead_residual(np.asarray(twin.native()[0])) for twin in twins)
+        print(f"lead residual {residual:.1e}")
+    print(f"{milliseconds:.0f} ms per twin; written to {args.out}, picture {picture}")
+
+
+def _train(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from .datasets import load_ptbxl
+    from .pretrained import SAMPLING, WEIGHTS, Checkpoint, find_device, load, save, start
+    from .training import STAGES, StageSettings, TrainingData, fit_networks
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    print(f"reading {args.data}", flush=True)
+    bunch = load_ptbxl(args.data, folds=[*args.folds, args.validation_fold])
+
+    def part(folds: Sequence[int]) -> TrainingData:
+        rows = np.flatnonzero(np.isin(bunch.folds, folds))
+        return TrainingData(bunch.signals[rows], bunch.groups[rows], [bunch.conditions[row] for row in rows])
+
+    data, validation = part(args.folds), part([args.validation_fold])
+    print(f"{len(data)} recordings to train on, {len(validation)} to choose on", flush=True)
+    # A single stage goes on from the others that OUT holds.
+    earlier = args.stage not in ("all", "autoencoder")
+    if earlier and not (args.out / WEIGHTS).is_file():
+        raise InputError(
+            f"--stage {args.stage} goes on from earlier stages, and {args.out} holds no {WEIGHTS}"
+        )
+    networks = load(args.out).networks if earlier else start(None, args.architecture, args.seed)
+    networks.to(find_device(args.device))
+    stages = list(STAGES) if args.stage == "all" else [args.stage]
+    share = {"extractor": 0.15, "denoiser": 0.85} if args.stage == "all" else dict.fromkeys(STAGES, 1.0)
+    limits = {
+        stage: None if args.minutes is None else share[stage] * args.minutes
+        for stage in ("extractor", "denoiser")
+    }
+    settings = StageSettings(
+        extractor_minutes=limits["extractor"], denoiser_minutes=limits["denoiser"], bf16=args.bf16
+    )
+    scores = fit_networks(
+        networks,
+        data,
+        settings,
+        validation=validation,
+        stages=stages,
+        seed=args.seed,
+        checkpoint_dir=args.out,
+    )
+    described = {
+        "data": "PTB-XL 1.0.3 (CC BY 4.0), 100 Hz",
+        "folds": args.folds,
+        "validation_fold": args.validation_fold,
+        "recordings": len(data),
+        "minutes": args.minutes,
+        "scores": scores,
+    }
+    save(Checkpoint(networks, dict(SAMPLING), described), args.out)
+    for stage, score in scores.items():
+        print(f"{stage}: best score {score:.4f}")
+    print(f"weights in {args.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

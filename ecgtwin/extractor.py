@@ -1,0 +1,176 @@
+"""`IndividualBaseExtractor`: who is this ECG from?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from . import pretrained as store
+from .diffusion import row_seeds
+from .nn import TwinNetworks
+from .recordings import as_conditions, check_batch_size, native_batches, pooled_base_vectors, training_data
+from .training import StageSettings, fit_networks
+from .training.stages import retrieval_top1
+
+
+class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
+    """Turn ECGs into base vectors: near each other for one person, far apart for two.
+
+    Trained by contrast between persons. What a recording's own condition explains is subtracted, so
+    that the vector stands for the person and not for the day.
+
+    Parameters
+    ----------
+    pretrained : str or path, optional
+        Weights to start `fit` from: ``"default"`` (bundled), or a folder. None starts from nothing.
+    architecture : {"default", "tiny"}
+        Size of the network where `pretrained` is None.
+    sampling_rate : float
+        Of arrays, in Hz.
+    max_epochs, batch_size : int
+        Length of training; a batch holds that many pairs of recordings.
+    learning_rate : float
+    checkpoint_dir : path, optional
+        Where training writes its state, and resumes from.
+    device : str
+        ``"auto"`` takes CUDA where there is one.
+    random_state : int, RandomState, Generator or None
+        Of training.
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    networks_ : TwinNetworks
+    n_features_out_ : int
+        Length of a base vector.
+
+    References
+    ----------
+    Lai et al., ECGTwin: personalized ECG generation using controllable diffusion model,
+    arXiv 2508.02720 (2025), the Individual Base Extractor.
+
+    Examples
+    --------
+    >>> from ecgtwin import IndividualBaseExtractor, load_example
+    >>> extractor = IndividualBaseExtractor.from_pretrained()
+    >>> vectors = extractor.transform([load_example()])
+    >>> vectors.shape
+    (1, 256)
+    """
+
+    def __init__(
+        self,
+        *,
+        pretrained: str | Path | None = None,
+        architecture: str = "default",
+        sampling_rate: float = 100.0,
+        max_epochs: int = 60,
+        batch_size: int = 256,
+        learning_rate: float = 1e-3,
+        checkpoint_dir: str | Path | None = None,
+        device: str = "auto",
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.pretrained = pretrained
+        self.architecture = architecture
+        self.sampling_rate = sampling_rate
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.checkpoint_dir = checkpoint_dir
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path = "default", **init: Any) -> Self:
+        """Return a fitted extractor with the weights of a folder, or the bundled ones.
+
+        Raises
+        ------
+        CheckpointError
+            If there are no such weights or they are damaged.
+        """
+        extractor = cls(pretrained=name_or_path, **init)
+        networks = store.load(name_or_path).networks
+        return extractor._take(networks.to(store.find_device(extractor.device)))
+
+    def fit(self, X: Any, y: Any = None, *, groups: ArrayLike, conditions: Any = None) -> Self:
+        """Learn to tell persons apart.
+
+        Parameters
+        ----------
+        X : array (n, 12, t) or (n, t), or list of recordings
+            Millivolts.
+        y : ignored
+        groups : array (n,)
+            The person of each recording.
+        conditions : sequence of n, optional
+            What each recording shows, as `Condition.parse` reads it.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than two persons.
+        """
+        data = training_data(X, groups, conditions, self.sampling_rate)
+        seed = row_seeds(self.random_state, 1)[0][0]
+        networks = store.start(self.pretrained, self.architecture, seed)
+        networks.to(store.find_device(self.device))
+        check_batch_size(self.batch_size)
+        settings = StageSettings(
+            extractor_epochs=self.max_epochs,
+            extractor_batch=self.batch_size,
+            extractor_learning_rate=self.learning_rate,
+        )
+        fit_networks(
+            networks,
+            data,
+            settings,
+            stages=["extractor"],
+            seed=seed,
+            checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            verbose=self.verbose,
+        )
+        return self._take(networks)
+
+    def transform(self, X: Any, *, conditions: Any = None) -> NDArray[np.float32]:
+        """Return base vectors ``(n, n_features_out_)`` of unit length.
+
+        Parameters
+        ----------
+        X : array (n, 12, t) or (n, t), or list of recordings
+            Millivolts.
+        conditions : sequence of n, optional
+            What each recording shows, where known; by default what `ECG` objects say of themselves.
+
+        Returns
+        -------
+        float32 array
+            Of a recording longer than 10 s, the mean over its windows.
+        """
+        check_is_fitted(self, "networks_")
+        batches = native_batches(X, self.sampling_rate)
+        known = iter(as_conditions(conditions, X, sum(len(signals) for signals, _ in batches)))
+        vectors = [
+            pooled_base_vectors(self.networks_.extractor, signals, present, [next(known) for _ in signals])
+            for signals, present in batches
+        ]
+        return torch.cat(vectors).numpy()
+
+    def score(self, X: Any, y: Any = None, *, groups: ArrayLike) -> float:
+        """Return the share of persons whose second recording is nearest to their own first one."""
+        return retrieval_top1(torch.from_numpy(self.transform(X)), np.asarray(groups))
+
+    def _take(self, networks: TwinNetworks) -> Self:
+        self.networks_ = networks
+        self.n_features_out_ = networks.architecture.base_dim
+        return self

@@ -1,0 +1,271 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from ecgtwin import ECG, ConditionError, ECGTwinGenerator, InputError, QualityWarning, lead_residual
+from ecgtwin.leads import LEADS
+
+MIMIC = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+@pytest.fixture(scope="module")
+def reference(ecgs):
+    return ECG(ecgs.signals[0], condition=ecgs.conditions[0], patient_id=ecgs.groups[0])
+
+
+def test_twins_have_the_shape_of_the_reference(tiny, reference):
+    twins = tiny.sample(reference, "PVC", n_samples=3, random_state=0)
+    assert twins.shape == (3, 12, 1000)
+    assert twins.dtype == np.float32
+    assert np.isfinite(twins).all()
+
+
+def test_twins_obey_einthoven_and_goldberger(tiny, reference):
+    assert lead_residual(tiny.sample(reference, "PVC", n_samples=4, random_state=0)) < 1e-6
+    assert lead_residual(tiny.sample(reference.resample(500), "PVC", random_state=0)) < 1e-6
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_the_seed_decides_whatever_the_batch_size(tiny, reference, batch_size):
+    whole = tiny.sample(reference, "AFIB", n_samples=7, random_state=5)
+    other = ECGTwinGenerator(batch_size=batch_size, n_steps=3)._take(_checkpoint(tiny))
+    assert np.allclose(other.sample(reference, "AFIB", n_samples=7, random_state=5), whole, atol=1e-5)
+    assert np.allclose(other.sample(reference, "AFIB", n_samples=2, random_state=5), whole[:2], atol=1e-5)
+    assert not np.allclose(other.sample(reference, "AFIB", n_samples=7, random_state=6), whole, atol=1e-3)
+
+
+def _checkpoint(generator):
+    from ecgtwin.pretrained import Checkpoint
+
+    return Checkpoint(generator.networks_, generator.sampling_, generator.training_)
+
+
+def test_twin_comes_back_in_the_references_rate_and_lead_order(tiny, reference):
+    mimic = reference.select(MIMIC).resample(500)
+    twin = tiny.sample(mimic, "PVC", random_state=0)[0]
+    assert twin.shape == (12, 5000)
+    plain = tiny.sample(reference.resample(500), "PVC", random_state=0)[0]
+    assert np.allclose(twin[MIMIC.index("aVL")], plain[LEADS.index("aVL")], atol=1e-4)
+
+
+def test_any_subset_of_leads_gives_twelve(tiny, reference):
+    for leads in (["I"], ["II", "V5"], ["aVF"], ["V1", "V2", "V3"]):
+        assert tiny.sample(reference.select(leads), "NORM", random_state=0).shape == (1, 12, 1000)
+
+
+def test_shorter_references_give_shorter_twins(tiny, reference):
+    short = ECG(reference.signal[:, :600])
+    assert tiny.sample(short, random_state=0).shape == (1, 12, 600)
+    long = ECG(np.tile(reference.signal, 3))
+    assert tiny.sample(long, random_state=0).shape == (1, 12, 1000)
+
+
+def test_a_dead_lead_changes_neither_lead_order_nor_shape(tiny, reference):
+    signal = reference.select(MIMIC).signal.copy()
+    signal[6] = 0.3  # V1 at the rail
+    with pytest.warns(QualityWarning, match="V1 is flat"):
+        twin = tiny.sample(ECG(signal, leads=MIMIC), "PVC", random_state=0)[0]
+    i, ii = twin[0], twin[1]
+    assert np.allclose(twin[MIMIC.index("aVF")], ii - i / 2, atol=1e-5)
+    assert np.allclose(twin[MIMIC.index("aVL")], i - ii / 2, atol=1e-5)
+
+
+def test_an_electrodes_offset_is_not_the_persons(tiny, reference):
+    offsets = np.linspace(-0.5, 0.5, 12, dtype=np.float32)[:, None]
+    plain = tiny.sample(reference.signal, "PVC", random_state=0)
+    assert np.allclose(tiny.sample(reference.signal + offsets, "PVC", random_state=0), plain, atol=1e-3)
+
+
+def test_several_references_are_pooled(tiny, ecgs):
+    rows = np.flatnonzero(ecgs.groups == ecgs.groups[0])
+    both = tiny.sample(ecgs.signals[rows], "NORM", random_state=0)
+    one = tiny.sample(ecgs.signals[rows[0]], "NORM", random_state=0)
+    other = tiny.sample(ecgs.signals[rows[1]], "NORM", random_state=0)
+    assert both.shape == one.shape
+    assert not np.allclose(both, one, atol=1e-5)
+    assert not np.allclose(both, other, atol=1e-5)
+
+
+def test_without_a_person_the_reference_does_not_matter(tiny, ecgs):
+    population = tiny.sample(None, "AFIB", age=70, sex="F", random_state=0)
+    for signal in ecgs.signals[:2]:
+        twin = tiny.sample(signal, "AFIB", age=70, sex="F", person_scale=0, random_state=0)
+        assert np.allclose(twin, population, atol=1e-5)
+
+
+def test_age_and_sex_are_the_references_own_unless_said(tiny, reference):
+    known = reference.condition
+    default = tiny.sample(reference, "PVC", random_state=0)
+    said = tiny.sample(reference, "PVC", age=known.age, sex=known.sex, random_state=0)
+    older = tiny.sample(reference, "PVC", age=known.age + 40, random_state=0)
+    assert np.array_equal(default, said)
+    assert not np.allclose(default, older, atol=1e-5)
+
+
+def test_twins_as_ecgs_know_what_they_are(tiny, reference):
+    twin = tiny.sample_ecgs(reference, "PVC, LBBB", heart_rate=80, random_state=3)[0]
+    assert set(twin.condition.statements) == {"PVC", "CLBBB"}
+    assert twin.condition.heart_rate == 80
+    assert twin.condition.age == reference.condition.age
+    assert twin.patient_id == reference.patient_id
+    assert twin.comments[0].startswith("synthetic")
+    assert "seed: 3" in twin.comments[1]
+    assert np.array_equal(twin.signal, tiny.sample(reference, "PVC, LBBB", heart_rate=80, random_state=3)[0])
+
+
+def test_seeds_that_were_not_given_are_written_down(tiny, reference):
+    twin = tiny.sample_ecgs(reference, "PVC")[0]
+    seed = int(twin.comments[1].split("seed: ")[1].split(",")[0])
+    assert np.array_equal(tiny.sample(reference, "PVC", random_state=seed)[0], twin.signal)
+
+
+def test_what_the_reference_shows_may_be_said(tiny, ecgs):
+    both = ecgs.signals[:2]
+    plain = tiny.sample(both, "PVC", random_state=0)
+    said = tiny.sample(both, "PVC", reference_condition=["CLBBB, 80 y", "NORM"], random_state=0)
+    assert not np.allclose(plain, said, atol=1e-5)
+    assert tiny.sample_ecgs(both[0], "PVC", reference_condition="NORM, 80 y")[0].condition.age == 80
+    with pytest.raises(InputError, match="3 reference conditions for 2"):
+        tiny.sample(both, "PVC", reference_condition=["NORM"] * 3)
+
+
+def test_the_callback_hears_of_every_batch(tiny, reference):
+    heard = []
+    generator = ECGTwinGenerator(batch_size=2, n_steps=1)._take(_checkpoint(tiny))
+    generator.sample(reference, n_samples=5, callback=lambda done, n: heard.append((done, n)))
+    assert heard == [(2, 5), (4, 5), (5, 5)]
+
+
+def global_numpy_state():
+    return np.random.get_state()[1].copy()  # noqa: NPY002 - the one that must not be touched
+
+
+def test_nothing_of_the_callers_is_changed(tiny, ecgs):
+    import torch
+
+    signal = ecgs.signals[0].copy()
+    numpy_state, torch_state = global_numpy_state(), torch.random.get_rng_state()
+    threads = torch.get_num_threads()
+    tiny.sample(signal, "PVC", n_samples=2)
+    assert np.array_equal(signal, ecgs.signals[0])
+    assert np.array_equal(global_numpy_state(), numpy_state)
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 1.5, 10**9, True, "2"])
+def test_impossible_numbers_of_twins_are_refused(tiny, reference, n_samples):
+    with pytest.raises(InputError, match="n_samples"):
+        tiny.sample(reference, n_samples=n_samples)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_steps": 0},
+        {"n_steps": 2.5},
+        {"guidance_scale": float("nan")},
+        {"guidance_scale": -1},
+        {"person_scale": -0.1},
+    ],
+)
+def test_impossible_settings_are_refused(tiny, reference, options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        tiny.sample(reference, **options)
+
+
+def test_unknown_conditions_are_refused_with_near_names(tiny, reference):
+    with pytest.raises(ConditionError, match="PVC"):
+        tiny.sample(reference, "PVCC")
+
+
+def test_bad_references_are_refused(tiny, ecgs):
+    signal = ecgs.signals[0]
+    hole = signal.copy()
+    hole[3, 77] = np.nan
+    for bad, words in (
+        (signal.T, "shape"),
+        (hole, "lead aVR at sample 77"),
+        (signal * 1000, "microvolts"),
+        (signal / 1000, "volts"),
+        (np.zeros((12, 1000)), "flat line"),
+        (signal[:, :100], "2.5 s"),
+        (signal[[0, 2, 1, *range(3, 12)]], "Einthoven"),
+        ([], "empty"),
+        (signal[:7], "leads"),
+    ):
+        with pytest.raises(InputError, match=words):
+            tiny.sample(bad)
+
+
+def test_a_condition_that_contradicts_itself_is_drawn_with_a_warning(tiny, reference):
+    with pytest.warns(QualityWarning, match="contradicts"):
+        tiny.sample(reference, "SBRAD", heart_rate=150, random_state=0)
+
+
+def test_sampling_needs_weights(reference):
+    with pytest.raises(NotFittedError):
+        ECGTwinGenerator().sample(reference)
+
+
+def test_clone_keeps_the_source_of_the_weights(tiny, tmp_path):
+    folder = tiny.save_pretrained(tmp_path)
+    copy = clone(ECGTwinGenerator.from_pretrained(folder, guidance_scale=2.0))
+    assert copy.pretrained == folder
+    assert copy.guidance_scale == 2.0
+    with pytest.raises(NotFittedError):
+        copy.sample(None)
+
+
+def test_fitting_twice_gives_the_same_weights(ecgs):
+    few = {"groups": ecgs.groups[:8], "conditions": ecgs.conditions[:8]}
+    one, two = (
+        ECGTwinGenerator(architecture="tiny", max_epochs=1, batch_size=4, n_steps=1).fit(
+            ecgs.signals[:8], **few
+        )
+        for _ in range(2)
+    )
+    assert np.array_equal(one.sample(None, "PVC", random_state=0), two.sample(None, "PVC", random_state=0))
+
+
+@pytest.mark.parametrize(
+    "groups", [["a"] * 4, ["a", "b"], [1.0, float("nan"), 2.0, 2.0], ["a", "b", None, "b"]]
+)
+def test_fit_needs_a_person_for_each_recording(ecgs, groups):
+    with pytest.raises(InputError, match=r"person"):
+        ECGTwinGenerator(architecture="tiny").fit(
+            ecgs.signals[:4], groups=groups, conditions=ecgs.conditions[:4]
+        )
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (lambda signals: signals[:, :, :200], "2.5 s"),
+        (lambda signals: np.tile(signals[:, 0], 2), "no lead II"),
+        (lambda signals: [ECG(signal, leads=LEADS) for signal in signals[:, :, :240]], "2.5 s"),
+    ],
+)
+def test_fit_needs_twelve_leads_and_time(ecgs, X, words):
+    with pytest.raises(InputError, match=words):
+        ECGTwinGenerator(architecture="tiny").fit(
+            X(ecgs.signals[:4]), groups=ecgs.groups[:4], conditions=ecgs.conditions[:4]
+        )
+
+
+def test_fit_takes_any_length_and_any_random_state(ecgs):
+    generator = ECGTwinGenerator(
+        architecture="tiny", max_epochs=1, batch_size=1, random_state=None, n_steps=1
+    )
+    generator.fit(ecgs.signals[:4, :, :975], groups=ecgs.groups[:4], conditions=ecgs.conditions[:4])
+    assert generator.sample(None).shape == (1, 12, 1000)
+
+
+def test_cuda_is_refused_by_name_where_there_is_none(tiny, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="cuda"):
+        ECGTwinGenerator.from_pretrained(tiny.save_pretrained(tmp_path), device="cuda:0")

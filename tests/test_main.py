@@ -1,0 +1,139 @@
+"""The command line, run as a user runs it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import wfdb
+
+from ecgtwin import ECGTwinGenerator, read_ecg
+from ecgtwin.__main__ import main
+from ecgtwin.datasets import example_path
+from ecgtwin.leads import LEADS
+
+
+@pytest.fixture
+def weights(tiny, tmp_path):
+    return str(tiny.save_pretrained(tmp_path / "weights"))
+
+
+@pytest.fixture
+def ptbxl(ecgs, tmp_path):
+    """The simulated people in PTB-XL's layout, two of them in the validation fold."""
+    root = tmp_path / "ptbxl"
+    (root / "records100").mkdir(parents=True)
+    rows = []
+    for i, (ecg, condition) in enumerate(zip(ecgs.signals, ecgs.conditions, strict=True)):
+        wfdb.wrsamp(
+            f"{i:05d}_lr",
+            fs=100,
+            units=["mV"] * 12,
+            sig_name=list(LEADS),
+            p_signal=ecg.T.astype(float),
+            fmt=["16"] * 12,
+            write_dir=str(root / "records100"),
+        )
+        rows.append(
+            {
+                "ecg_id": i,
+                "patient_id": f"{ecgs.groups[i]}.0",
+                "age": condition.age,
+                "sex": 0,
+                "scp_codes": str(dict.fromkeys(condition.statements, 100.0)),
+                "strat_fold": 9 if ecgs.groups[i] in ecgs.groups[-4:] else 1,
+                "filename_lr": f"records100/{i:05d}_lr",
+            }
+        )
+    with (root / "ptbxl_database.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+def test_sample_writes_twins_and_a_picture(weights, tmp_path, capsys):
+    out = tmp_path / "twins"
+    command = [
+        "sample",
+        str(example_path()),
+        "--condition",
+        "PVC",
+        "--out",
+        str(out),
+        "-n",
+        "2",
+        "--weights",
+        weights,
+    ]
+    assert main(command) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "twin_00.hea", "twin_00.dat", "twin_01.hea", "twin_01.dat", "twins.png",
+    }  # fmt: skip
+    record = wfdb.rdheader(str(out / "twin_01"))
+    assert record.fs == 500
+    assert record.sig_len == 5000
+    assert any("synthetic" in line for line in record.comments)
+    assert "lead residual" in capsys.readouterr().out
+
+
+def test_the_same_seed_writes_the_same_twins(weights, tmp_path):
+    for folder in ("one", "two"):
+        main(
+            [
+                "sample",
+                "example",
+                "--out",
+                str(tmp_path / folder),
+                "-n",
+                "1",
+                "--seed",
+                "4",
+                "--weights",
+                weights,
+            ]
+        )
+    assert (tmp_path / "one" / "twin_00.dat").read_bytes() == (tmp_path / "two" / "twin_00.dat").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reference": "nowhere/rec"}, "no WFDB record"),
+        ({"--condition": "PVCC"}, "PVC"),
+        ({"--heart-rate": "1000"}, "300"),
+        ({"--weights": "nowhere"}, "no weights named"),
+        ({"-n": "0"}, "n_samples"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(weights, tmp_path, capsys, changes, words):
+    options = {"reference": "example", "--out": str(tmp_path / "out"), "--weights": weights} | changes
+    reference = options.pop("reference")
+    status = main(["sample", reference, *[word for pair in options.items() for word in pair]])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_training_goes_on_after_a_kill(ptbxl, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "ecgtwin", "train", "--data", str(ptbxl), "--out", str(out)]
+    command += ["--architecture", "tiny", "--minutes", "0.1", "--folds", "1", "--no-bf16"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while (
+            not (out / "extractor.ckpt").exists() and time.monotonic() < deadline and process.poll() is None
+        ):
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (out / "model.safetensors").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "weights in" in done.stdout
+    generator = ECGTwinGenerator.from_pretrained(out, n_steps=2)
+    assert generator.training_["folds"] == [1]
+    assert generator.sample(read_ecg(example_path()), "PVC").shape == (1, 12, 5000)
