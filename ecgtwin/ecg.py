@@ -47,8 +47,8 @@ SYNTHETIC = "synthetic ECG made by ecgtwin; no recording of a patient"
 
 _FLAT_MILLIVOLTS = 1e-4
 
-# Of PTB-XL's fold 9 the slowest, paced beats and left bundle branch blocks, have 4.7 Hz in one lead.
-_MIN_SLOPE_HZ = 4.5
+# Of 4,356 recordings of PTB-XL the slowest, a paced one, has 4.4 Hz.
+_MIN_SLOPE_HZ = 4.0
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
 
@@ -410,6 +410,9 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
 
 def _check_limb_leads(limb: Array, name: str) -> None:
     limb = limb - limb.mean(axis=1, keepdims=True)  # each amplifier has an offset of its own
+    # A pacemaker's spikes saturate single amplifiers; wrong leads are wrong all the time.
+    broken = np.abs(limb[2] - limb[1] + limb[0])
+    limb = limb[:, broken <= np.quantile(broken, 0.95)]
     residual = lead_residual(limb)
     if residual <= 0.05:
         return

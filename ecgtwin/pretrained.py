@@ -22,7 +22,7 @@ from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
 FORMAT_VERSION = 1
 
-SAMPLING: dict[str, Any] = {"n_steps": 16, "sampler": "dpm", "guidance_scale": 2.0, "person_scale": 2.0}
+SAMPLING: dict[str, Any] = {"n_steps": 12, "sampler": "dpm", "guidance_scale": 3.0, "person_scale": 2.0}
 """How to sample where nothing was chosen on validation patients."""
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
