@@ -368,13 +368,13 @@ class ECGTwinGenerator(BaseEstimator):
             rows = slice(start, start + self.batch_size)
             base = bases[rows].to(device)
             asked = encode_conditions(targets[rows]).to(device)
-            unasked = encode_conditions([Condition()] * len(base)).to(device)
 
             def denoise(
-                x: Tensor, time: Tensor, condition: bool, person: bool, given: Any = (base, unasked, asked)
+                x: Tensor, time: Tensor, has_condition: Tensor, has_person: Tensor, given: Any = (base, asked)
             ) -> Tensor:
-                has_person = torch.full((len(x),), person, device=x.device)
-                return networks.denoiser(x, time, given[0], has_person, given[1 + condition])
+                repeats = len(x) // len(given[0])
+                conditions = given[1].repeat(repeats).keep(has_condition[:, None])
+                return networks.denoiser(x, time, given[0].repeat(repeats, 1), has_person, conditions)
 
             with torch.no_grad():
                 predict = guided(denoise, settings["guidance_scale"], settings["person_scale"])

@@ -60,8 +60,8 @@ def test_the_loss_is_least_for_the_exact_denoiser():
     assert best < loss(lambda x, t: 1.1 * gaussian_denoiser(x, t))
 
 
-def corner(x, time, condition, person):
-    return torch.full_like(x, 10.0 * condition + 1.0 * person)
+def corner(x, time, has_condition, has_person):
+    return torch.ones_like(x) * (10.0 * has_condition + 1.0 * has_person)[:, None, None]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_each_scale_moves_its_own_part(guidance_scale, person_scale, expected):
 def test_guidance_computes_only_what_counts():
     calls = []
 
-    def counted(x, time, condition, person):
-        calls.append((condition, person))
+    def counted(x, time, has_condition, has_person):
+        calls.extend(zip(has_condition.tolist(), has_person.tolist(), strict=True))
         return x
 
     for scales, expected in (

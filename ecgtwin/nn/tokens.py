@@ -49,9 +49,14 @@ class ConditionArrays:
             *(part.to(device) for part in (self.statements, self.age, self.sex, self.heart_rate))
         )
 
+    def repeat(self, times: int) -> ConditionArrays:
+        """Repeat all rows, one set after the other."""
+        return self[torch.arange(len(self), device=self.sex.device).repeat(times)]
+
     def keep(self, kept: Tensor) -> ConditionArrays:
-        """Leave out parts: `kept` is bool ``(n, s + 3)`` for the statements, age, sex and heart rate."""
+        """Keep parts: bool ``(n, s + 3)`` for statements, age, sex and heart rate, or ``(n, 1)`` for all."""
         s = self.statements.shape[1]
+        kept = kept.expand(-1, s + 3)
         nan = torch.tensor(float("nan"))
         return ConditionArrays(
             self.statements * kept[:, :s],
