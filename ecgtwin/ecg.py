@@ -47,8 +47,9 @@ SYNTHETIC = "synthetic ECG made by ecgtwin; no recording of a patient"
 
 _FLAT_MILLIVOLTS = 1e-4
 
-# Of 4,356 recordings of PTB-XL the slowest, a paced one, has 4.4 Hz.
-_MIN_SLOPE_HZ = 4.0
+# Of 1,000 recordings of PTB-XL, 400 of them paced or with a left bundle branch block, the bluntest has
+# 0.19, and 0.10 in its bluntest lead; of recordings slowed five times 98 of 100 lie below 0.09.
+_MIN_SHARPNESS = 0.09
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
 
@@ -399,11 +400,10 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
         raise InputError(
             f"{name}: heart rate {rate:.0f} bpm lies outside 20-300; is the sampling rate right?"
         )
-    slope = _slope_frequency(ecg.native()[0])
-    if slope < _MIN_SLOPE_HZ:
+    if _sharpness(ecg.native()[0]) < _MIN_SHARPNESS:
         raise InputError(
-            f"{name}: no QRS is as slow as these waves (half of the slope energy lies below {slope:.1f} Hz, "
-            "in ECGs below 5-13 Hz); is the sampling rate higher than the one given?"
+            f"{name}: no wave is as quick as a QRS; is the true sampling rate higher than the "
+            f"{ecg.sampling_rate:g} Hz given?"
         )
     return ecg
 
@@ -435,11 +435,14 @@ def _check_limb_leads(limb: Array, name: str) -> None:
     )
 
 
-def _slope_frequency(native: Array) -> float:
-    """The frequency in Hz below which lies half of the slope energy of a signal at 100 Hz, noise left out."""
-    n = native.shape[-1]
-    frequency = np.fft.rfftfreq(n, 1 / NATIVE_RATE)
-    band = (frequency >= 0.5) & (frequency <= 15)
-    spectrum = np.abs(np.fft.rfft(native * np.hanning(n))[:, band]) ** 2
-    energy = np.cumsum(spectrum.sum(axis=0) * frequency[band] ** 2)
-    return float(frequency[band][np.searchsorted(energy, energy[-1] / 2)])
+def _sharpness(native: Array) -> float:
+    """How much of the height of a signal at 100 Hz is above 10 Hz, in the sharpest of its leads."""
+    from scipy.signal import butter, sosfiltfilt
+
+    heights = []
+    for low in (10.0, 0.5):
+        band = butter(2, [low, 35.0], "bandpass", fs=NATIVE_RATE, output="sos")
+        heights.append(
+            np.quantile(np.abs(sosfiltfilt(band, native.astype(np.float64), axis=1)), 0.995, axis=1)
+        )
+    return float(np.max(heights[0] / np.maximum(heights[1], 1e-9)))

@@ -191,6 +191,7 @@ def test_bad_references_are_refused(tiny, ecgs):
         (signal * 1000, "microvolts"),
         (signal / 1000, "volts"),
         (np.zeros((12, 1000)), "flat line"),
+        (ECG(signal).resample(500).signal, "sampling rate"),
         (signal[:, :100], "2.5 s"),
         (signal[[0, 2, 1, *range(3, 12)]], "Einthoven"),
         ([], "empty"),
