@@ -138,6 +138,8 @@ def train(
             if score is not None and settings.score_every and state.step % settings.score_every == 0:
                 state.keep_if_best(score(average))
             whole = True
+            if progress:  # under a limit of minutes fewer steps are made than asked for
+                bar.total = min(settings.n_steps, max(state.step, round((state.step - 1) / progress)))
             bar.update()
             bar.set_postfix(loss=f"{state.smooth_loss:.4f}", best=f"{state.best:.3f}", refresh=False)
             if checkpoint is not None and time.monotonic() - written > settings.checkpoint_seconds:
