@@ -66,12 +66,10 @@ def _parser() -> argparse.ArgumentParser:
 def _sample(args: argparse.Namespace) -> None:
     import time
 
-    import numpy as np
-
     from .datasets import load_example
     from .ecg import read_ecg, write_ecg
     from .generator import ECGTwinGenerator
-    from .leads import lead_residual
+    from .leads import LEADS, lead_residual
     from .plotting import plot_twins
 
     reference = load_example() if args.reference == "example" else read_ecg(args.reference)
@@ -98,9 +96,7 @@ def _sample(args: argparse.Namespace) -> None:
     print(f"reference    {reference.heart_rate:5.0f} bpm   {reference.condition}")
     for i, twin in enumerate(twins):
         print(f"twin_{i:02d}      {twin.heart_rate:5.0f} bpm   {twin.condition}")
-    if len(twins[0].leads or ()) == 12:
-        residual = max(lead_residual(np.asarray(twin.native()[0])) for twin in twins)
-        print(f"lead residual {residual:.1e}")
+    print(f"lead residual {max(lead_residual(twin.select(LEADS).signal) for twin in twins):.1e}")
     print(f"{milliseconds:.0f} ms per twin; written to {args.out}, picture {picture}")
 
 

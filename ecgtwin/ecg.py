@@ -116,6 +116,10 @@ class ECG:
 
         A flat lead is not there: its electrode was off.
         """
+        return self._native
+
+    @cached_property
+    def _native(self) -> tuple[Array, NDArray[np.bool_]]:
         names = np.array(self.leads or LEADS)
         alive = np.ptp(self.signal, axis=1) >= _FLAT_MILLIVOLTS
         signal, present = complete_leads(self.signal[alive], names[alive].tolist())

@@ -17,6 +17,7 @@ from .conditions import STATEMENTS
 from .diffusion import SAMPLERS
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import CheckpointError, InputError
+from .files import write_whole
 from .leads import INDEPENDENT_LEADS
 from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
@@ -178,10 +179,10 @@ def save(
         "sampling": checkpoint.sampling,
         "training": checkpoint.training,
     }
-    _write(root / WEIGHTS, to_bytes(weights, metadata={"format": "pt"}))
-    _write(root / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+    write_whole(root / WEIGHTS, to_bytes(weights, metadata={"format": "pt"}))
+    write_whole(root / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
     if card is not None:
-        _write(root / CARD, card.encode())
+        write_whole(root / CARD, card.encode())
     return root
 
 
@@ -215,15 +216,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if set(config["sampling"]) - set(SAMPLING) or config["sampling"].get("sampler", "euler") not in SAMPLERS:
         raise CheckpointError(f"{path}: unknown setting of sampling in {config['sampling']}")
     return config
-
-
-def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import sys
 import time
 
 from ecgtwin import ECGTwinGenerator, lead_residual, load_example, plot_twins, read_ecg, write_ecg
+from ecgtwin.leads import LEADS
 
 reference = read_ecg(sys.argv[1]) if len(sys.argv) > 1 else load_example()
 
@@ -26,6 +27,6 @@ plot_twins(reference, twins[:1]).savefig("twins/twins.png", dpi=150)
 
 print(f"reference      {reference.heart_rate:4.0f} bpm")
 print("twins          " + ", ".join(f"{twin.heart_rate:.0f}" for twin in twins) + " bpm")
-print(f"lead residual  {max(lead_residual(twin.select(reference.leads).signal) for twin in twins):.1e}")
+print(f"lead residual  {max(lead_residual(twin.select(LEADS).signal) for twin in twins):.1e}")
 print(f"speed          {milliseconds:.0f} ms per twin")
 print("written        twins/twin_0.hea ... twins/twin_7.hea, twins/twins.png")

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ecgtwin"
 # Each part may import those before it.
 ORDER = [
-    ["exceptions"],
+    ["exceptions", "files"],
     ["statements"],
     ["conditions", "beats", "leads"],
     ["ecg"],

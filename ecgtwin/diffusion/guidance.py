@@ -29,13 +29,12 @@ def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Pred
     Ho, Salimans, Classifier-free diffusion guidance, 2022, eq. 6. Liu et al., Compositional visual
     generation with composable diffusion models, ECCV 2022, eq. 11, for several conditions.
     """
-    weights = (
+    corners = (
         (True, True, min(guidance_scale, person_scale)),
         (guidance_scale > person_scale, person_scale > guidance_scale, abs(guidance_scale - person_scale)),
         (False, False, 1 - max(guidance_scale, person_scale)),
     )
-
-    parts = [part for part in weights if part[2]]
+    parts = [corner for corner in corners if corner[2]]
 
     def predict(x: Tensor, time: Tensor) -> Tensor:
         # All in one batch: one large call costs less than three small ones.

@@ -6,7 +6,7 @@ All randomness of step k comes from ``(seed, k)``, so a run that was killed goes
 from __future__ import annotations
 
 import copy
-import os
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..exceptions import CheckpointError
+from ..files import write_whole
 
 Loss = Callable[[int], Tensor]
 Score = Callable[[nn.Module], float]
@@ -205,13 +206,9 @@ class _State:
             "best_weights": self.best_weights,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A kill in the middle of writing must leave the last checkpoint whole.
-        draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with draft.open("wb") as out:
-            torch.save(values, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(draft, path)
+        content = io.BytesIO()
+        torch.save(values, content)
+        write_whole(path, content.getvalue())
 
     def load(self, path: Path) -> None:
         try:

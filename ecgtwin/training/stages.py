@@ -128,12 +128,8 @@ def draw_views(
     views = (views * gain + noise + wander).astype(np.float32)
     conditions = data.encoded[torch.from_numpy(rows)]
     known = rng.random((n, 1)) < 0.5
-    kept = torch.from_numpy(np.repeat(known, conditions.statements.shape[1] + 3, axis=1))
-    return (
-        torch.from_numpy(views),
-        torch.from_numpy(lead_masks(data.leads[rows], rng)),
-        conditions.keep(kept),
-    )
+    present = lead_masks(data.leads[rows], rng)
+    return torch.from_numpy(views), torch.from_numpy(present), conditions.keep(torch.from_numpy(known))
 
 
 def contrastive_loss(vectors: Tensor, people: Tensor, temperature: float = 0.07) -> Tensor:
@@ -288,7 +284,7 @@ def fit_denoiser(
     """Train the flow on the latents of `data`, which are computed once and kept in memory."""
     device = next(module.parameters()).device
     pairs = PairSampler(data.groups, true_share=0.35)
-    latents, bases = _encode(autoencoder, data).to(device), base_table(extractor, data).to(device)
+    latents, bases = _encode(autoencoder, data), base_table(extractor, data).to(device)
 
     def batch_loss(
         net: Any, of: TrainingData, z: Tensor, b: Tensor, rows: Any, references: Any, seeds: Any
@@ -309,10 +305,7 @@ def fit_denoiser(
 
     score = None
     if validation is not None:
-        held, held_bases = (
-            _encode(autoencoder, validation).to(device),
-            base_table(extractor, validation).to(device),
-        )
+        held, held_bases = _encode(autoencoder, validation), base_table(extractor, validation).to(device)
         order = np.random.default_rng(0).permutation(len(validation))[:1024]
         references = PairSampler(validation.groups).partners(order, np.random.default_rng(1))
 
