@@ -1,4 +1,4 @@
-"""The command line: ``python -m ecgtwin sample | train``."""
+"""The command line: ``python -m ecgtwin sample | train | evaluate | bench``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .exceptions import CheckpointError, InputError
 
@@ -60,6 +61,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--device", default="auto")
     train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="measure a generator on patients it never saw")
+    evaluate.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
+    evaluate.add_argument("--folds", type=int, nargs="+", default=[9], help="folds of the patients")
+    evaluate.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
+    evaluate.add_argument(
+        "--checkpoint", default="default", help="folder of weights; bundled ones by default"
+    )
+    evaluate.add_argument(
+        "--generated", type=Path, help=".npz of another generator's ECGs, measured in place of a checkpoint's"
+    )
+    evaluate.add_argument(
+        "--training-folds", type=int, nargs="+", help="what it was trained on; by default as its weights say"
+    )
+    evaluate.add_argument("--judges", default="default", help="folder of judges; bundled ones by default")
+    evaluate.add_argument("--quick", action="store_true", help="fewer recordings, within 3 minutes")
+    evaluate.add_argument("--figures", type=Path, help="folder for pictures, a page for each statement")
+    evaluate.add_argument("--html", type=Path, help="file for the report as one page")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--device", default="auto")
+    evaluate.set_defaults(run=_evaluate)
+
+    bench = commands.add_parser("bench", help="measure speed and memory")
+    bench.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
+    bench.add_argument("--checkpoint", default="default", help="folder of weights; bundled ones by default")
+    bench.add_argument("--device", default="auto")
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -155,6 +183,51 @@ def _train(args: argparse.Namespace) -> None:
     for stage, score in scores.items():
         print(f"{stage}: best score {score:.4f}")
     print(f"weights in {args.out}")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from tempfile import TemporaryDirectory
+
+    from .files import write_whole
+    from .metrics import report as reports
+    from .metrics.html import as_html
+    from .metrics.pages import draw_pages
+
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    arms: dict[str, Any] = {}
+    report = reports.evaluate(
+        args.data,
+        folds=args.folds,
+        checkpoint=args.checkpoint,
+        generated=args.generated,
+        training_folds=args.training_folds,
+        judges=args.judges,
+        sizes=reports.QUICK if args.quick else reports.FULL,
+        seed=args.seed,
+        device=args.device,
+        look=arms.update,
+    )
+    write_whole(args.out, reports.as_json(report))
+    print(reports.as_table(report))
+    if args.figures or args.html:
+        with TemporaryDirectory() as scratch:
+            pictures = draw_pages(report, arms, args.figures or Path(scratch))
+            if args.html:
+                args.html.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(args.html, as_html(report, pictures).encode())
+    print(f"figures in {args.out}")
+
+
+def _bench(args: argparse.Namespace) -> None:
+    import json
+
+    from .bench import as_table, bench
+    from .files import write_whole
+
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    found = bench(args.checkpoint, device=args.device)
+    write_whole(args.out, (json.dumps(found, indent=1) + "\n").encode())
+    print(as_table(found))
 
 
 if __name__ == "__main__":

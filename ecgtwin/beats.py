@@ -55,7 +55,8 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     # sosfiltfilt keeps the phase; float64, since offsets may be thousands of times the signal
     band = sosfiltfilt(_qrs_band(sampling_rate), np.asarray(signal, dtype=np.float64), axis=-1)
     energy = np.square(band).sum(axis=0)
-    height = np.sqrt(uniform_filter1d(energy, max(1, round(0.08 * sampling_rate))))
+    smooth = uniform_filter1d(energy, max(1, round(0.08 * sampling_rate)))
+    height = np.sqrt(np.maximum(smooth, 0))  # a running sum may round below zero
     distance = max(1, round(REFRACTORY_SECONDS * sampling_rate))
     candidates, _ = find_peaks(height, distance=distance)
     if not len(candidates):

@@ -5,10 +5,13 @@ import dataclasses
 import math
 import numbers
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .exceptions import ConditionError, QualityWarning
 from .statements import (
@@ -30,6 +33,7 @@ __all__ = [
     "Condition",
     "Statement",
     "statement",
+    "statement_matrix",
     "statement_table",
 ]
 
@@ -342,3 +346,16 @@ class Condition:
         parts += [self.sex] if self.sex else []
         parts += [f"{self.heart_rate:g} bpm"] if self.heart_rate is not None else []
         return " · ".join(parts) or "unconditional"
+
+
+def statement_matrix(conditions: Sequence[Condition]) -> NDArray[np.bool_]:
+    """Which statement each condition holds, ``(n, 71)``, in the order of `STATEMENTS`.
+
+    Examples
+    --------
+    >>> statement_matrix([Condition.parse("PVC, LBBB"), Condition()]).sum(axis=1).tolist()
+    [2, 0]
+    """
+    return np.array(
+        [[code in one.statements for code in STATEMENTS] for one in conditions], dtype=bool
+    ).reshape(-1, len(STATEMENTS))

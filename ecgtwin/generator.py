@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -17,15 +14,20 @@ from torch import Tensor
 
 from . import pretrained as store
 from .conditions import Condition
-from .diffusion import SAMPLERS, guided, row_noise, row_seeds, time_grid
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
-from .exceptions import InputError, QualityWarning
+from .diffusion import row_seeds
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, check_rate
+from .exceptions import InputError
 from .leads import LEADS, resample, twelve_leads
-from .nn import TwinNetworks, encode_conditions
-from .recordings import as_references, check_batch_size, pooled_base_vectors, training_data
+from .nn import TwinNetworks
+from .recordings import (
+    as_conditions,
+    check_batch_size,
+    native_batches,
+    pooled_base_vectors,
+    training_data,
+)
+from .sampling import Request, check_settings, denoising_errors, draw, like_reference, person_vector
 from .training import StageSettings, fit_networks
-
-MAX_SAMPLES = 100_000
 
 
 class ECGTwinGenerator(BaseEstimator):
@@ -242,7 +244,7 @@ class ECGTwinGenerator(BaseEstimator):
         ConditionError
             If the condition is not known.
         """
-        plan = self._plan(
+        request = self._request(
             reference,
             condition,
             n_samples=n_samples,
@@ -255,7 +257,7 @@ class ECGTwinGenerator(BaseEstimator):
             person_scale=person_scale,
             random_state=random_state,
         )
-        return self._twins(plan, callback)
+        return self._twins(request, callback)
 
     def sample_ecgs(
         self,
@@ -270,158 +272,159 @@ class ECGTwinGenerator(BaseEstimator):
         Each has the reference's patient id, the condition asked for, and comments that say that it is
         synthetic, with seed and settings.
         """
-        plan = self._plan(reference, condition, **options)
-        signals = self._twins(plan, callback)
-        like = plan.references[0] if plan.references else None
-        settings = ", ".join(f"{key}: {value}" for key, value in plan.settings.items())
+        request = self._request(reference, condition, **options)
+        signals = self._twins(request, callback)
+        like = request.references[0] if request.references else None
+        settings = ", ".join(f"{key}: {value}" for key, value in request.settings.items())
         return [
             ECG(
                 signal,
                 leads=like.leads if like is not None and len(like.leads or LEADS) == 12 else LEADS,
                 sampling_rate=NATIVE_RATE if like is None else like.sampling_rate,
                 patient_id=None if like is None else like.patient_id,
-                condition=plan.target,
+                condition=request.target,
                 comments=(SYNTHETIC, f"seed: {entropy}, row: {row}, {settings}"),
             )
-            for signal, (entropy, row) in zip(signals, plan.seeds, strict=True)
+            for signal, (entropy, row) in zip(signals, request.seeds, strict=True)
         ]
 
-    def _plan(
+    def sample_each(
+        self,
+        references: NDArray[Any],
+        conditions: Sequence[Any],
+        *,
+        reference_conditions: Sequence[Any] | None = None,
+        n_steps: int | None = None,
+        guidance_scale: float | None = None,
+        person_scale: float | None = None,
+        random_state: Any = None,
+        callback: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Draw one twin of each of many persons, in large batches.
+
+        Parameters
+        ----------
+        references : array (n, 12, t) or (n, t)
+            Millivolts at the generator's ``sampling_rate``; ``(n, t)`` is lead I alone.
+        conditions : sequence of n
+            What each twin is to show, as `Condition.parse` reads it: exactly this, age and sex included.
+        reference_conditions : sequence of n, optional
+            What each reference shows.
+        n_steps, guidance_scale, person_scale, random_state, callback
+            As in `sample`.
+
+        Returns
+        -------
+        float32 array (n, 12, t)
+            Millivolts, in standard lead order, at the rate and length (10 s at most) of the references.
+
+        Raises
+        ------
+        InputError
+            If references and conditions do not fit together, or a value is not finite.
+        """
+        settings = self._settings(n_steps=n_steps, guidance_scale=guidance_scale, person_scale=person_scale)
+        targets, bases, _ = self._persons(references, conditions, reference_conditions)
+        leads = draw(
+            self.networks_,
+            bases,
+            targets,
+            row_seeds(random_state, len(targets)),
+            settings,
+            batch_size=self.batch_size,
+            callback=callback,
+        )
+        rate = check_rate(self.sampling_rate)
+        seconds = min(np.shape(references)[-1] / rate, NATIVE_LENGTH / NATIVE_RATE)
+        return twelve_leads(resample(leads, NATIVE_RATE, rate)[..., : round(seconds * rate)])
+
+    def score_samples(
+        self, X: NDArray[Any], conditions: Sequence[Any], *, random_state: Any = 0
+    ) -> NDArray[np.float64]:
+        """Return how well the flow knows each recording: minus its denoising error, its own person given.
+
+        This is what an attacker would look at to tell training patients from others.
+
+        Parameters
+        ----------
+        X : array (n, 12, t)
+            Millivolts, of 10 s at least.
+        conditions : sequence of n
+            What each recording shows.
+        random_state : int, RandomState, Generator or None
+            Of the noise.
+
+        Returns
+        -------
+        array (n,)
+            Higher for recordings that are recovered better.
+
+        Raises
+        ------
+        InputError
+            If X and conditions do not fit together, or a recording is shorter than 10 s.
+        """
+        known, bases, signals = self._persons(X, conditions, conditions)
+        if signals.shape[-1] < NATIVE_LENGTH:
+            raise InputError(f"recordings of {NATIVE_LENGTH / NATIVE_RATE:g} s are needed")
+        return -denoising_errors(
+            self.networks_,
+            signals[..., :NATIVE_LENGTH],
+            bases,
+            known,
+            row_seeds(random_state, len(signals)),
+            batch_size=self.batch_size,
+        )
+
+    def _persons(
+        self, references: Any, conditions: Any, reference_conditions: Any
+    ) -> tuple[Sequence[Condition], Tensor, NDArray[np.float32]]:
+        """Read what belongs to many persons: conditions, base vectors ``(n, base_dim)``, native signals."""
+        check_is_fitted(self, "networks_")
+        check_batch_size(self.batch_size)
+        if isinstance(references, list):
+            references = np.asarray(references)
+        ((signals, present),) = native_batches(references, self.sampling_rate)
+        targets = as_conditions(conditions, None, len(signals))
+        own = as_conditions(reference_conditions, None, len(signals))
+        return targets, pooled_base_vectors(self.networks_.extractor, signals, present, own), signals
+
+    def _request(
         self,
         reference: Any,
         condition: Any,
         *,
-        n_samples: int = 1,
-        reference_condition: Any = None,
-        random_state: Any = None,
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
-        **target: Any,
-    ) -> _Plan:
-        """Check everything that was asked for, before anything is drawn."""
+        **options: Any,
+    ) -> Request:
         check_is_fitted(self, "networks_")
         check_batch_size(self.batch_size)
-        if (
-            isinstance(n_samples, bool)
-            or not isinstance(n_samples, int | np.integer)
-            or not 1 <= n_samples <= MAX_SAMPLES
-        ):
-            raise InputError(f"n_samples must be a whole number from 1 to {MAX_SAMPLES}, got {n_samples!r}")
-        references = [] if reference is None else as_references(reference, self.sampling_rate)
-        if reference_condition is not None:
-            known = reference_condition if isinstance(reference_condition, list) else [reference_condition]
-            known = known * len(references) if len(known) == 1 else known
-            if len(known) != len(references):
-                raise InputError(f"{len(known)} reference conditions for {len(references)} references")
-            references = [replace(ecg, condition=one) for ecg, one in zip(references, known, strict=True)]
-        asked = _target(condition, references, **target)
-        for conflict in asked.conflicts():
-            message = f"the condition asked for contradicts itself: {conflict}"
-            warnings.warn(message, QualityWarning, stacklevel=4)
         settings = self._settings(n_steps=n_steps, guidance_scale=guidance_scale, person_scale=person_scale)
-        if not references:
-            settings["person_scale"] = 0.0
-        return _Plan(references, asked, settings, row_seeds(random_state, int(n_samples)))
+        return Request.of(reference, condition, settings, sampling_rate=self.sampling_rate, **options)
 
-    def _twins(self, plan: _Plan, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:
-        base = self._base_vector(plan.references).expand(len(plan.seeds), -1)
-        leads = self._draw(base, [plan.target] * len(base), plan.seeds, plan.settings, callback)
-        return _like_reference(leads, plan.references[0] if plan.references else None)
+    def _twins(self, request: Request, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:
+        base = person_vector(self.networks_.extractor, request.references)
+        leads = draw(
+            self.networks_,
+            base.expand(len(request.seeds), -1),
+            [request.target] * len(request.seeds),
+            request.seeds,
+            request.settings,
+            batch_size=self.batch_size,
+            callback=callback,
+        )
+        return like_reference(leads, request.references[0] if request.references else None)
 
     def _settings(self, **given: Any) -> dict[str, Any]:
         settings = dict(self.sampling_)
         for source in ({key: getattr(self, key) for key in given}, given):
             settings.update({key: value for key, value in source.items() if value is not None})
-        steps = settings["n_steps"]
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-            raise InputError(f"n_steps must be a whole number from 1, got {steps!r}")
-        for key in ("guidance_scale", "person_scale"):
-            if not np.isfinite(settings[key]) or settings[key] < 0:
-                raise InputError(f"{key} must be a number from 0, got {settings[key]!r}")
-        return settings
-
-    def _base_vector(self, references: list[ECG]) -> Tensor:
-        """The pooled base vector ``(base_dim,)`` of all recordings; zero without any."""
-        vectors = [torch.zeros(1, self.networks_.architecture.base_dim)]
-        for ecg in references:
-            signal, present = ecg.native()
-            vectors.append(
-                pooled_base_vectors(self.networks_.extractor, signal[None], present[None], [ecg.condition])
-            )
-        return torch.nn.functional.normalize(torch.cat(vectors).sum(dim=0), dim=0)
-
-    def _draw(
-        self,
-        bases: Tensor,
-        targets: Sequence[Condition],
-        seeds: Sequence[tuple[int, int]],
-        settings: dict[str, Any],
-        callback: Callable[[int, int], None] | None = None,
-    ) -> NDArray[np.float32]:
-        """Draw native 8-lead twins ``(n, 8, 1000)`` in mV of base vectors ``(n, base_dim)``."""
-        networks, architecture = self.networks_, self.networks_.architecture
-        device = networks.autoencoder.basis.device
-        shape = (architecture.latent_dim, NATIVE_LENGTH // architecture.patch)
-        parts = []
-        for start in range(0, len(seeds), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            base = bases[rows].to(device)
-            asked = encode_conditions(targets[rows]).to(device)
-
-            def denoise(
-                x: Tensor, time: Tensor, has_condition: Tensor, has_person: Tensor, given: Any = (base, asked)
-            ) -> Tensor:
-                repeats = len(x) // len(given[0])
-                conditions = given[1].repeat(repeats).keep(has_condition[:, None])
-                return networks.denoiser(x, time, given[0].repeat(repeats, 1), has_person, conditions)
-
-            with torch.no_grad():
-                predict = guided(denoise, settings["guidance_scale"], settings["person_scale"])
-                noise = row_noise(seeds[rows], shape).to(device)
-                latents = SAMPLERS[settings["sampler"]](predict, noise, time_grid(settings["n_steps"]))
-                parts.append(networks.autoencoder.decode(latents).cpu().numpy())
-            if callback is not None:
-                callback(start + len(base), len(seeds))
-        return np.concatenate(parts)
+        return check_settings(settings)
 
     def _take(self, checkpoint: store.Checkpoint) -> Self:
         self.networks_: TwinNetworks = checkpoint.networks
         self.sampling_ = dict(store.SAMPLING) | checkpoint.sampling
         self.training_ = checkpoint.training
         return self
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What to draw: checked references, the full target, settings, and a seed for each twin."""
-
-    references: list[ECG]
-    target: Condition
-    settings: dict[str, Any]
-    seeds: list[tuple[int, int]]
-
-
-def _target(condition: Any, references: list[ECG], **given: Any) -> Condition:
-    target = Condition.parse(condition, **given)
-    for ecg in references:
-        if target.age is None and ecg.condition.age is not None:
-            target = target.replace(age=ecg.condition.age)
-        if target.sex is None and ecg.condition.sex is not None:
-            target = target.replace(sex=ecg.condition.sex)
-    return target
-
-
-def _like_reference(leads: NDArray[np.float32], reference: ECG | None) -> NDArray[np.float32]:
-    """Bring native 8-lead signals to the rate, length and lead order of the reference."""
-    if reference is None:
-        return twelve_leads(leads)
-    seconds = min(reference.seconds, NATIVE_LENGTH / NATIVE_RATE)
-    n_times = round(seconds * reference.sampling_rate)
-    signals = twelve_leads(resample(leads, NATIVE_RATE, reference.sampling_rate)[..., :n_times])
-    names = reference.leads or LEADS
-    return (
-        signals
-        if len(names) != 12
-        else np.ascontiguousarray(signals[:, [LEADS.index(name) for name in names]])
-    )

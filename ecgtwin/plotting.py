@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LAYOUTS = {"3x4": (3, 4), "6x2": (6, 2), "12x1": (12, 1)}  # rows and columns; leads run down the columns
 MM_PER_SECOND, MM_PER_MILLIVOLT, MM_PER_INCH = 25.0, 10.0, 25.4
 _SECONDS = 10.0
+_TALLEST = 8.0  # mV; what goes higher is no heart's
 _LEFT, _RIGHT = -15.0, 255.0  # the grid in mm; traces run from 0 to 250, the calibration pulse is before
 _SIDE, _HEADER, _FOOTER = 5.0, 8.0, 6.0  # white margins in mm
 _PULSE = np.array([(-12, 0), (-10, 0), (-10, 10), (-5, 10), (-5, 0), (-3, 0)], dtype=float)
@@ -27,12 +28,16 @@ _FINE, _COARSE = "#f9dcd8", "#efaaa2"
 
 
 class _Strip(NamedTuple):
-    """A piece of one lead's trace: `x` mm from the left, `y` mm above its row's baseline."""
+    """A piece of one lead's trace: `x` mm from the left, `y` mm above its row's baseline.
+
+    The paper reaches as far as `y` does within `limits`.
+    """
 
     lead: str
     row: int
     x: NDArray[Any]
     y: NDArray[Any]
+    limits: tuple[float, float]
     is_rhythm: bool = False
 
 
@@ -182,12 +187,14 @@ def _strips(ecg: ECG, layout: str, rhythm: str | None) -> list[_Strip]:
         for lead, row in zip(ecg.leads or LEADS, signal, strict=True)
         if np.isfinite(row).any()
     }
+    limits = {lead: (-_limit(-trace), _limit(trace)) for lead, trace in traces.items()}
 
     def strip(lead: str, row: int, column: int, seconds: float, is_rhythm: bool = False) -> _Strip:
         start = max(0.0, min(column * seconds, signal.shape[1] / rate - seconds))
         begin, end = round(start * rate), round((start + seconds) * rate)
         y = traces[lead][begin : end + 1]  # one sample more, so that columns meet
-        return _Strip(lead, row, MM_PER_SECOND * (column * seconds + np.arange(len(y)) / rate), y, is_rhythm)
+        x = MM_PER_SECOND * (column * seconds + np.arange(len(y)) / rate)
+        return _Strip(lead, row, x, y, limits[lead], is_rhythm)
 
     places = [(lead, i % rows, i // rows) for i, lead in enumerate(LEADS) if lead in traces]
     strips = [strip(lead, row, column, _SECONDS / columns) for lead, row, column in places]
@@ -198,15 +205,29 @@ def _strips(ecg: ECG, layout: str, rhythm: str | None) -> list[_Strip]:
 
 
 def _extent(strips: Sequence[_Strip], rows: int) -> tuple[float, float, float]:
-    """Return mm from row to row (25 to 40, so that neighbours keep apart if they can) and the grid's ends."""
+    """Return mm from row to row (25 to 40, so that neighbours keep apart if they can) and the grid's ends.
+
+    The grid ends beyond all traces, in whatever row they are, unless they pass their limits.
+    """
     neighbours = ((a, b) for a in strips for b in strips if b.row == a.row + 1)
     pairs = [(a, b) for a, b in neighbours if b.is_rhythm or b.x[0] == a.x[0]]
     reach = max((np.nanmax(b.y) - np.nanmin(a.y) for a, b in pairs), default=0.0)
-    over = max((np.nanmax(s.y) for s in strips if s.row == 0), default=0.0)
-    under = max((-np.nanmin(s.y) for s in strips if s.row == rows - 1), default=0.0)
     spacing = 5.0 * min(8, max(5, ceil(reach / 5)))  # whole squares, so that baselines lie on lines
-    top, foot = (5.0 * min(5, max(3, ceil((mm + 1) / 5))) for mm in (over, under))
+    over = max((min(np.nanmax(s.y), s.limits[1]) - s.row * spacing for s in strips), default=0.0)
+    under = max(
+        (-max(np.nanmin(s.y), s.limits[0]) - (rows - 1 - s.row) * spacing for s in strips), default=0.0
+    )
+    top, foot = (5.0 * max(3, ceil((mm + 1) / 5)) for mm in (over, under))
     return spacing, -(rows - 1) * spacing - foot, top
+
+
+def _limit(trace: NDArray[Any]) -> float:
+    """Return how many mm above a lead's baseline its paper may end: over all beats, but not over artefacts.
+
+    What lasts for less than 20 ms of 10 s and is twice as tall as the rest is no beat.
+    """
+    beats = 2 * float(np.nanquantile(trace, 0.998))
+    return max(24.0, min(beats, MM_PER_MILLIVOLT * _TALLEST))
 
 
 def _label_place(strip: _Strip) -> tuple[float, float]:
@@ -233,6 +254,7 @@ def _header(ecg: ECG, mark: bool = True) -> str:
 
 def _draw(ax: Axes, strips: Sequence[_Strip], rows: int, spacing: float, low: float, high: float) -> None:
     from matplotlib.collections import LineCollection  # one artist for many lines: small and fast files
+    from matplotlib.patches import Rectangle
 
     def draw_lines(lines: list[Any], color: str, width: float, zorder: int) -> None:
         ax.add_collection(LineCollection(lines, colors=color, linewidths=width, zorder=zorder), autolim=False)
@@ -244,8 +266,12 @@ def _draw(ax: Axes, strips: Sequence[_Strip], rows: int, spacing: float, low: fl
     draw_lines([_PULSE - (0, row * spacing) for row in range(rows)], "black", 0.8, zorder=3)
     joints = [(s.x[0], -s.row * spacing) for s in strips if s.x[0] > 0]
     draw_lines([[(x, y - 6), (x, y + 6)] for x, y in joints], "black", 0.4, zorder=2)
+    paper = Rectangle((_LEFT, low), _RIGHT - _LEFT, high - low, transform=ax.transData)
     for s in strips:
         y, (left, base) = -s.row * spacing, _label_place(s)
         name = f"rhythm {s.lead}" if s.is_rhythm else s.lead
-        ax.plot(s.x, y + s.y, color="black", linewidth=0.8, solid_joinstyle="round", zorder=3, label=name)
+        (line,) = ax.plot(
+            s.x, y + s.y, color="black", linewidth=0.8, solid_joinstyle="round", zorder=3, label=name
+        )
+        line.set_clip_path(paper)
         ax.text(s.x[0] + left, y + base, s.lead, fontsize=9, color="black", zorder=4, clip_on=True)

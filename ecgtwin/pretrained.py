@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .conditions import STATEMENTS
 from .diffusion import SAMPLERS
@@ -89,36 +90,55 @@ def load(name: str | os.PathLike[str] = "default") -> Checkpoint:
     CheckpointError
         If a file is missing, damaged, of a newer format, or does not hold what its configuration says.
     """
-    from safetensors import SafetensorError, safe_open
-
     folder = resolve(name)
     config = _read_config(folder / CONFIG)
     try:
         networks = TwinNetworks(Architecture.from_dict(config["architecture"]))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    expected = {key: tuple(value.shape) for key, value in networks.state_dict().items()}
+    read_weights(networks, folder / WEIGHTS)
+    return Checkpoint(networks, config["sampling"], config["training"])
+
+
+def read_weights(module: nn.Module, path: Path) -> None:
+    """Fill a module with the weights of a safetensors file, and check that they are its own.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, or tensors are missing, extra, of another shape, or not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             if found != expected:
                 wrong = sorted(
                     key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)
                 )
                 raise CheckpointError(
-                    f"{folder / WEIGHTS}: {len(wrong)} tensors missing, extra or of another shape, "
-                    f"such as {wrong[0]!r}"
+                    f"{path}: {len(wrong)} tensors missing, extra or of another shape, such as {wrong[0]!r}"
                 )
             weights = {key: file.get_tensor(key) for key in expected}
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} is no safetensors file, or a damaged one: {error}"
-        ) from error
+        raise CheckpointError(f"{path} is no safetensors file, or a damaged one: {error}") from error
     for key, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{folder / WEIGHTS}: {key} holds NaN or infinite values")
-    networks.load_state_dict(weights)
-    return Checkpoint(networks, config["sampling"], config["training"])
+            raise CheckpointError(f"{path}: {key} holds NaN or infinite values")
+    module.load_state_dict(weights)
+
+
+def write_weights(module: nn.Module, path: Path, *, half: bool) -> None:
+    """Write a module's weights as safetensors, whole or not at all; `half` stores float16."""
+    from safetensors.torch import save as to_bytes
+
+    weights = {}
+    for key, tensor in module.state_dict().items():
+        stored = tensor.detach().cpu().contiguous()
+        weights[key] = stored.half() if half and stored.dtype == torch.float32 else stored
+    write_whole(path, to_bytes(weights, metadata={"format": "pt"}))
 
 
 def start(pretrained: str | os.PathLike[str] | None, architecture: str, seed: int) -> TwinNetworks:
@@ -160,16 +180,10 @@ def save(
     card : str, optional
         Text of the model card, in Markdown.
     """
-    from safetensors.torch import save as to_bytes
-
     from . import __version__
 
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    weights = {}
-    for key, tensor in checkpoint.networks.state_dict().items():
-        stored = tensor.detach().cpu().contiguous()
-        weights[key] = stored.half() if half and stored.dtype == torch.float32 else stored
     config = {
         "format_version": FORMAT_VERSION,
         "ecgtwin_version": __version__,
@@ -179,7 +193,7 @@ def save(
         "sampling": checkpoint.sampling,
         "training": checkpoint.training,
     }
-    write_whole(root / WEIGHTS, to_bytes(weights, metadata={"format": "pt"}))
+    write_weights(checkpoint.networks, root / WEIGHTS, half=half)
     write_whole(root / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
     if card is not None:
         write_whole(root / CARD, card.encode())

@@ -270,3 +270,47 @@ def test_cuda_is_refused_by_name_where_there_is_none(tiny, tmp_path, monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="cuda"):
         ECGTwinGenerator.from_pretrained(tiny.save_pretrained(tmp_path), device="cuda:0")
+
+
+def test_one_twin_of_each_is_the_twin_of_each_alone(tiny, ecgs):
+    asked = ["PVC", "AFIB", "NORM"]
+    together = tiny.sample_each(
+        ecgs.signals[:3], asked, reference_conditions=ecgs.conditions[:3], random_state=5
+    )
+    assert together.shape == (3, 12, 1000)
+    assert lead_residual(together) < 1e-6
+    first = tiny.sample(ECG(ecgs.signals[0], condition=ecgs.conditions[0].replace(age=None, sex=None)), "PVC")
+    assert first.shape == together[:1].shape
+    alone = tiny.sample_each(
+        ecgs.signals[:1], asked[:1], reference_conditions=ecgs.conditions[:1], random_state=5
+    )
+    np.testing.assert_allclose(alone[0], together[0], atol=1e-5)
+
+
+def test_one_twin_of_each_keeps_rate_and_length(tiny, ecgs):
+    generator = clone(tiny).set_params(sampling_rate=200.0)
+    generator.__dict__.update({key: value for key, value in vars(tiny).items() if key.endswith("_")})
+    twins = generator.sample_each(np.repeat(ecgs.signals[:2, :, :500], 2, axis=-1), ["PVC", None])
+    assert twins.shape == (2, 12, 1000)
+    assert generator.sample_each(ecgs.signals[:2, 0], ["PVC", None]).shape == (2, 12, 1000)
+
+
+def test_one_twin_of_each_needs_as_many_conditions(tiny, ecgs):
+    with pytest.raises(InputError, match="1 conditions for 2 recordings"):
+        tiny.sample_each(ecgs.signals[:2], ["PVC"])
+
+
+def test_what_was_learned_is_recovered_better_than_noise(tiny, ecgs):
+    noise = np.random.default_rng(0).normal(size=ecgs.signals[:6].shape).astype(np.float32)
+    known = tiny.score_samples(ecgs.signals[:6], ecgs.conditions[:6])
+    unknown = tiny.score_samples(noise, ecgs.conditions[:6])
+    assert known.shape == (6,)
+    assert known.min() > unknown.max()
+    np.testing.assert_allclose(
+        known[:2], tiny.score_samples(ecgs.signals[:2], ecgs.conditions[:2]), rtol=1e-4
+    )
+
+
+def test_scores_need_ten_seconds(tiny, ecgs):
+    with pytest.raises(InputError, match="10 s"):
+        tiny.score_samples(ecgs.signals[:2, :, :900], ecgs.conditions[:2])

@@ -1,6 +1,5 @@
 """The command line, run as a user runs it."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -13,46 +12,11 @@ import wfdb
 from ecgtwin import ECGTwinGenerator, read_ecg
 from ecgtwin.__main__ import main
 from ecgtwin.datasets import example_path
-from ecgtwin.leads import LEADS
 
 
 @pytest.fixture
 def weights(tiny, tmp_path):
     return str(tiny.save_pretrained(tmp_path / "weights"))
-
-
-@pytest.fixture
-def ptbxl(ecgs, tmp_path):
-    """The simulated people in PTB-XL's layout, two of them in the validation fold."""
-    root = tmp_path / "ptbxl"
-    (root / "records100").mkdir(parents=True)
-    rows = []
-    for i, (ecg, condition) in enumerate(zip(ecgs.signals, ecgs.conditions, strict=True)):
-        wfdb.wrsamp(
-            f"{i:05d}_lr",
-            fs=100,
-            units=["mV"] * 12,
-            sig_name=list(LEADS),
-            p_signal=ecg.T.astype(float),
-            fmt=["16"] * 12,
-            write_dir=str(root / "records100"),
-        )
-        rows.append(
-            {
-                "ecg_id": i,
-                "patient_id": f"{ecgs.groups[i]}.0",
-                "age": condition.age,
-                "sex": 0,
-                "scp_codes": str(dict.fromkeys(condition.statements, 100.0)),
-                "strat_fold": 9 if ecgs.groups[i] in ecgs.groups[-4:] else 1,
-                "filename_lr": f"records100/{i:05d}_lr",
-            }
-        )
-    with (root / "ptbxl_database.csv").open("w", newline="") as out:
-        writer = csv.DictWriter(out, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return root
 
 
 def test_sample_writes_twins_and_a_picture(weights, tmp_path, capsys):

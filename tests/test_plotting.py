@@ -12,6 +12,7 @@ from ecgtwin.ecg import ECG
 from ecgtwin.exceptions import InputError
 from ecgtwin.leads import LEADS
 from ecgtwin.plotting import plot_ecg, plot_twins
+from ecgtwin.simulate import make_ecgs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -38,6 +39,12 @@ def lines(ax: Any) -> dict[str, Any]:
 
 def texts(ax: Any) -> list[str]:
     return [text.get_text() for text in ax.texts]
+
+
+def paper(ax: Any) -> tuple[float, float]:
+    """The lowest and the highest line of the grid."""
+    ends = np.concatenate([np.concatenate(one.get_segments()) for one in ax.collections[:2]])[:, 1]
+    return float(ends.min()), float(ends.max())
 
 
 def millimetres(ax: Any, points: Any) -> np.ndarray:
@@ -123,6 +130,42 @@ def test_tall_traces_get_more_room_up_to_four_millivolts() -> None:
         return float(np.median(drawn["I"].get_ydata()) - np.median(drawn["II"].get_ydata()))
 
     assert [spacing(scale) for scale in (1, 3.2, 9)] == [25, 35, 40]
+
+
+@pytest.mark.parametrize("lead", ["I", "II", "V4", "V6"])
+@pytest.mark.parametrize("millivolts", [2.4, 3.2, 6.5, -3.2, -6.5])
+@pytest.mark.parametrize("layout", ["3x4", "6x2", "12x1"])
+def test_the_paper_reaches_as_far_as_the_traces(lead: str, millivolts: float, layout: str) -> None:
+    signal = make_ecgs(1, 1, statements=("NORM",), random_state=0).signals[0]
+    own = signal[LEADS.index(lead)]
+    own -= np.median(own)
+    own *= millivolts / own[np.abs(own).argmax()]
+    ax = plot_ecg(ECG(signal), layout=layout)
+    heights = np.concatenate([line.get_ydata() for line in ax.lines])
+    low, high = paper(ax)
+    assert low < heights.min()
+    assert heights.max() < high
+    title = next(text for text in ax.texts if "bpm" in text.get_text())
+    assert high < title.get_position()[1] < ax.get_ylim()[1]
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_an_artefact_does_not_stretch_the_paper_and_ends_at_it(way: int) -> None:
+    signal = make_ecgs(1, 1, statements=("NORM",), random_state=0).signals[0]
+    signal[LEADS.index("V4"), 840] = 30.0 * way
+    ax = plot_ecg(ECG(signal), rhythm="V4")
+    low, high = paper(ax)
+    assert high <= 40
+    assert low >= -3 * 40 - 40
+    for line in ax.lines:
+        shown = ax.transData.inverted().transform(line.get_clip_box().get_points())
+        np.testing.assert_allclose(shown[:, 1], (low, high))
+
+
+def test_one_tall_beat_in_a_column_is_no_artefact() -> None:
+    signal = np.zeros((12, 1000))
+    signal[LEADS.index("V4"), 200::300] = 4.0  # one of them in the column of V4
+    assert paper(plot_ecg(ECG(signal)))[1] > 40
 
 
 def test_header_says_what_is_known() -> None:

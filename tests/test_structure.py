@@ -19,8 +19,10 @@ ORDER = [
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],
+    ["sampling"],
     ["extractor", "generator"],
     ["plotting"],
+    ["metrics", "bench"],
     ["__init__", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -2,7 +2,7 @@
 
 from .loop import LoopSettings, train
 from .pairs import PairSampler
-from .stages import STAGES, StageSettings, TrainingData, base_vectors, fit_networks
+from .stages import STAGES, StageSettings, TrainingData, base_vectors, fit_networks, step_generators
 
 __all__ = [
     "STAGES",
@@ -12,5 +12,6 @@ __all__ = [
     "TrainingData",
     "base_vectors",
     "fit_networks",
+    "step_generators",
     "train",
 ]

@@ -1,0 +1,155 @@
+"""How fast a generator is, how much memory it takes, and where the time goes."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__
+from .datasets import load_example
+from .diffusion import row_seeds
+from .ecg import as_ecg, check_reference
+from .generator import ECGTwinGenerator
+from .leads import twelve_leads
+from .recordings import pooled_base_vectors
+from .sampling import decode, draw_latents
+
+BATCHES = (1, 64)
+
+
+def bench(checkpoint: str | Path = "default", *, device: str = "auto", repeats: int = 7) -> dict[str, Any]:
+    """Time `ECGTwinGenerator.sample` on the reference that is shipped.
+
+    Parameters
+    ----------
+    checkpoint : str or path
+    device : str
+        ``"auto"`` takes CUDA where there is one.
+    repeats : int
+        Calls of each size; the median counts, after one call that warms up.
+
+    Returns
+    -------
+    dict
+        ``ms_per_twin_b1`` and ``ms_per_twin_b64``: a whole call of `sample`, from a 500 Hz array in mV
+        through checks, base vector, flow and decoding to twelve leads at 500 Hz. ``share``: of encode (read,
+        check, base vector), flow and decode (to leads) in it. ``peak_rss_mb``: of a fresh process that
+        draws 64 twins. ``steps``, ``evaluations``, ``threads``, ``device``, and versions.
+    """
+    generator = ECGTwinGenerator.from_pretrained(checkpoint, device=device, batch_size=max(BATCHES))
+    place = generator.networks_.autoencoder.basis.device
+    example = load_example()
+    signal, rate = example.signal, example.sampling_rate
+    generator.set_params(sampling_rate=rate)
+    scales = {generator.sampling_["guidance_scale"], generator.sampling_["person_scale"]}
+    found: dict[str, Any] = {}
+    shares = {}
+    for n in BATCHES:
+
+        def whole(n: int = n) -> None:
+            generator.sample(signal, "PVC", n_samples=n, random_state=0)
+
+        found[f"ms_per_twin_b{n}"] = _milliseconds(whole, place, repeats) / n
+        shares[f"b{n}"] = _shares(generator, signal, rate, n, place, repeats)
+    found |= {
+        "share": shares,
+        "steps": generator.sampling_["n_steps"],
+        "sampler": generator.sampling_["sampler"],
+        "evaluations": _evaluations(generator, scales),
+        "parameters": sum(p.numel() for p in generator.networks_.parameters()),
+        "peak_rss_mb": _peak_rss(checkpoint, device),
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "ecgtwin_version": __version__,
+    }
+    if place.type == "cuda":
+        found["peak_cuda_mb"] = torch.cuda.max_memory_allocated(place) / 2**20
+    return found
+
+
+def _evaluations(generator: ECGTwinGenerator, scales: set[float]) -> int:
+    """Network evaluations for each twin: steps, times the corners that guidance needs."""
+    corners = 1 if scales == {1.0} else 2 if len(scales) == 1 else 3
+    return int(
+        generator.sampling_["n_steps"] * corners * (2 if generator.sampling_["sampler"] == "heun" else 1)
+    )
+
+
+def _shares(
+    generator: ECGTwinGenerator, signal: Any, rate: float, n: int, device: torch.device, repeats: int
+) -> dict[str, float]:
+    networks, settings, seeds = generator.networks_, generator.sampling_, row_seeds(0, n)
+
+    def encode() -> Any:
+        native, present = check_reference(as_ecg(signal, sampling_rate=rate)).native()
+        example = load_example().condition
+        return pooled_base_vectors(networks.extractor, native[None], present[None], [example]), example
+
+    base, asked = encode()
+    bases, targets = base.expand(n, -1), [asked] * n
+    latents = draw_latents(networks, bases, targets, seeds, settings)
+    times = {
+        "encode": _milliseconds(encode, device, repeats),
+        "flow": _milliseconds(
+            lambda: draw_latents(networks, bases, targets, seeds, settings), device, max(1, repeats // 2)
+        ),
+        "decode": _milliseconds(lambda: twelve_leads(decode(networks, latents)), device, repeats),
+    }
+    return {name: value / sum(times.values()) for name, value in times.items()}
+
+
+def _milliseconds(call: Callable[[], Any], device: torch.device, repeats: int) -> float:
+    call()
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(times)
+
+
+def _peak_rss(checkpoint: str | Path, device: str) -> float:
+    """Megabytes of a fresh process that loads the weights and draws 64 twins."""
+    code = (
+        "import resource, sys\n"
+        "from ecgtwin import ECGTwinGenerator, load_example\n"
+        "generator = ECGTwinGenerator.from_pretrained(sys.argv[1], device=sys.argv[2], batch_size=64)\n"
+        "generator.sample(load_example(), 'PVC', n_samples=64, random_state=0)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint), device], capture_output=True, text=True, check=True
+    )
+    return int(out.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def as_table(found: dict[str, Any]) -> str:
+    """Return the figures as lines of text."""
+    lines = [f"{found['device']}, {found['threads']} threads, torch {found['torch']}"]
+    for n in BATCHES:
+        share = ", ".join(f"{name} {part:.0%}" for name, part in found["share"][f"b{n}"].items())
+        lines.append(f"batch of {n:3d}: {found[f'ms_per_twin_b{n}']:8.1f} ms per twin   ({share})")
+    lines.append(
+        f"{found['steps']} steps of {found['sampler']}, {found['evaluations']} evaluations, "
+        f"{found['parameters'] / 1e6:.1f} M parameters, peak {found['peak_rss_mb']:.0f} MB"
+    )
+    return "\n".join(lines)
