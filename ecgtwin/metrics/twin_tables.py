@@ -77,6 +77,7 @@ def utility_table(
     seed: int,
     progress: Progress,
 ) -> dict[str, Entry]:
+    """Train on twins and test on real ECGs; add twins to few real examples; fine-tune to one patient."""
     rng = np.random.default_rng([seed, 2])
     kernels = RandomKernels(sizes.kernels)
     test, test_labels = kernels.transform(real.signals), statement_matrix(real.conditions)
@@ -173,9 +174,8 @@ def _personal(
     # Other people's real ECGs of the nearest condition, as many.
     library = rng.permutation(len(known))[: max(2000, k)]
     shown = statement_matrix([known.conditions[row] for row in library])
-    overlap = (labels.astype(float) @ shown.T) / np.maximum(
-        labels.sum(1)[:, None] + shown.sum(1) - labels @ shown.T, 1
-    )
+    common = labels.astype(float) @ shown.T
+    overlap = common / np.maximum(labels.sum(axis=1)[:, None] + shown.sum(axis=1) - common, 1)  # Jaccard's
     match = (overlap + 1e-6 * rng.random(overlap.shape)).argmax(axis=1)
     others = kernels.transform(known.signals[library[np.unique(match)]])
     others = others[np.searchsorted(np.unique(match), match)]
