@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..beats import r_peaks
 from ..exceptions import InputError
@@ -32,20 +32,27 @@ R_INDEX = samples(500)
 """The sample of R in the representative beat."""
 
 
+def check_recording(signal: ArrayLike, sampling_rate: float) -> Array:
+    """Return a recording as a float64 array ``(12, n_times)``, or raise `InputError`."""
+    x = np.asarray(signal, dtype=np.float64)
+    if x.ndim != 2 or x.shape[0] != len(LEADS) or not x.shape[1]:
+        raise InputError(f"expected 12 leads and at least one sample, shape (12, n_times), got {x.shape}")
+    if not np.isfinite(x).all():
+        raise InputError("a recording must be finite; it contains NaN or infinity")
+    if not (np.isfinite(sampling_rate) and sampling_rate > 0):
+        raise InputError(f"sampling_rate must be positive, got {sampling_rate}")
+    return x
+
+
 def aligned_beats(
-    signal: Array, sampling_rate: float, known: Delineation | None = None
+    signal: ArrayLike, sampling_rate: float, known: Delineation | None = None
 ) -> tuple[Places, Array, Places, Kinds]:
     """Find the beats of ``(12, n_times)``, or take the known ones, and align them at 500 Hz.
 
     Returns the R peaks in samples of the signal, the signal ``(12, m)`` at 500 Hz, its samples of the
     aligned beats, and which beats are of the dominant kind.
     """
-    if signal.ndim != 2 or signal.shape[0] != len(LEADS) or signal.shape[1] == 0:
-        raise InputError(f"expected 12 leads and at least one sample, got {signal.shape}")
-    if not np.isfinite(signal).all():
-        raise InputError("the signal holds NaN or infinite values")
-    if not 0 < sampling_rate < np.inf:
-        raise InputError(f"sampling_rate must be positive, got {sampling_rate}")
+    signal = check_recording(signal, sampling_rate)
     peaks = r_peaks(signal, sampling_rate) if known is None else known.beats
     if not len(peaks):
         return peaks, signal, peaks, np.zeros(0, dtype=bool)

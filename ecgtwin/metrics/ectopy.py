@@ -10,8 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from ..beats import r_peaks
-from ..exceptions import InputError
-from ..leads import LEADS, resample
+from ..leads import resample
+from .alignment import check_recording
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
@@ -157,18 +157,6 @@ def measure_beats(signal: ArrayLike, sampling_rate: float = 100.0) -> Beats:
     # 80 ms before and 100 ms after R hold the QRS; less of it at an edge may be a filter's ringing.
     whole = (times >= 80) & (times <= 1000 * x.shape[1] / sampling_rate - 100)
     return Beats(times, np.r_[np.nan, rr], np.r_[rr, np.nan], width, usual, whole, base)
-
-
-def check_recording(signal: ArrayLike, sampling_rate: float) -> Array:
-    """Return a recording as a float64 array ``(12, n_times)``, or raise `InputError`."""
-    x = np.asarray(signal, dtype=np.float64)
-    if x.ndim != 2 or x.shape[0] != len(LEADS) or not x.shape[1]:
-        raise InputError(f"a recording must have shape (12, n_times), got {x.shape}")
-    if not np.isfinite(x).all():
-        raise InputError("a recording must be finite; it contains NaN or infinity")
-    if not (np.isfinite(sampling_rate) and sampling_rate > 0):
-        raise InputError(f"sampling_rate must be positive, got {sampling_rate}")
-    return x
 
 
 def _usual(cut: Array, width: Array) -> Flags:

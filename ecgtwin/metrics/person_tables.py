@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arms import Arm
-from .bootstrap import Figure, bootstrap, bootstrap_mean, bootstrap_ratio
+from .bootstrap import Figure, bootstrap, bootstrap_mean
 from .entries import Arms, Entry, arms_entry, entry
-from .identity import first_and_second, probe_verification, protocol_a, protocol_b, retrieval_hits
+from .identity import first_and_second, probe_verification, protocol_a, protocol_b, retention, retrieval_hits
 from .privacy import copies, membership, nearest_distance, nn_ratio
 
 Array = NDArray[Any]
@@ -69,18 +69,15 @@ def _retention(arms: Arms, seed: int) -> Entry:
     chosen, gallery = retention_gallery(arms)
     if not len(chosen):
         return entry(None, None, ">= 0.8", reason="no reference has a second recording of its person")
-    second = retrieval_hits(
-        real.embeddings[chosen], real.groups[chosen], real.embeddings[gallery], real.groups[gallery]
-    )
+    seconds, owners = real.embeddings[chosen], real.groups[chosen]
+    others, other_owners = real.embeddings[gallery], real.groups[gallery]
 
     def retained(arm: Arm) -> Figure:
         probes = np.flatnonzero(np.isin(arm.references, chosen))
-        hits = retrieval_hits(
-            arm.embeddings[probes], arm.groups[probes], real.embeddings[gallery], real.groups[gallery]
-        )
-        return bootstrap_ratio(hits, arm.groups[probes], second, real.groups[chosen], random_state=seed)
+        twins, persons = arm.embeddings[probes], arm.groups[probes]
+        return retention(twins, persons, seconds, owners, others, other_owners, random_state=seed)
 
-    top1 = bootstrap_mean(second, real.groups[chosen], random_state=seed)
+    top1 = bootstrap_mean(retrieval_hits(seconds, owners, others, other_owners), owners, random_state=seed)
     return arms_entry(retained, arms, ">= 0.8", second_top1=top1, gallery=len(gallery))
 
 

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..exceptions import InputError
 from ..leads import LEADS
+from .alignment import check_recording
 from .delineation import Delineation, delineate
-from .ectopy import Beats, check_recording, measure_beats, pacing_spikes
+from .ectopy import Beats, measure_beats, pacing_spikes
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
