@@ -10,6 +10,8 @@ from typing import Any
 
 from .exceptions import CheckpointError, InputError
 
+STAGES = ("autoencoder", "extractor", "rhythm", "denoiser", "distillation")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status, 2 for input that cannot be used."""
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
     train.add_argument("--out", type=Path, required=True, help="folder for checkpoints and weights")
     train.add_argument("--minutes", type=float, help="wall-clock limit, shared by the stages")
-    train.add_argument("--stage", choices=["all", "autoencoder", "extractor", "denoiser"], default="all")
+    train.add_argument("--stage", choices=["all", *STAGES], default="all")
     train.add_argument("--folds", type=int, nargs="+", default=list(range(1, 9)), help="folds to train on")
     train.add_argument("--validation-fold", type=int, default=9, help="fold to choose weights on")
     train.add_argument("--architecture", choices=["default", "tiny"], default="default")
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--judges", default="default", help="folder of judges; bundled ones by default")
     evaluate.add_argument("--quick", action="store_true", help="fewer recordings, within 3 minutes")
     evaluate.add_argument("--figures", type=Path, help="folder for pictures, a page for each statement")
+    evaluate.add_argument("--markdown", type=Path, help="file for the report as Markdown tables")
     evaluate.add_argument("--html", type=Path, help="file for the report as one page")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto")
@@ -132,8 +135,8 @@ def _train(args: argparse.Namespace) -> None:
     import numpy as np
 
     from .datasets import load_ptbxl
-    from .pretrained import SAMPLING, WEIGHTS, Checkpoint, find_device, load, save, start
-    from .training import STAGES, StageSettings, TrainingData, fit_networks
+    from .pretrained import SAMPLING, WEIGHTS, Checkpoint, find_device, load, one_evaluation, save, start
+    from .training import StageSettings, TrainingData, fit_networks
 
     args.out.mkdir(parents=True, exist_ok=True)
     print(f"reading {args.data}", flush=True)
@@ -151,16 +154,19 @@ def _train(args: argparse.Namespace) -> None:
         raise InputError(
             f"--stage {args.stage} goes on from earlier stages, and {args.out} holds no {WEIGHTS}"
         )
-    networks = load(args.out).networks if earlier else start(None, args.architecture, args.seed)
+    before = load(args.out) if earlier else Checkpoint(start(None, args.architecture, args.seed))
+    networks = before.networks
     networks.to(find_device(args.device))
-    stages = list(STAGES) if args.stage == "all" else [args.stage]
-    share = {"extractor": 0.15, "denoiser": 0.85} if args.stage == "all" else dict.fromkeys(STAGES, 1.0)
-    limits = {
-        stage: None if args.minutes is None else share[stage] * args.minutes
-        for stage in ("extractor", "denoiser")
-    }
+    stages = STAGES if args.stage == "all" else (args.stage,)
+
+    def minutes(share: float) -> float | None:
+        return None if args.minutes is None else args.minutes * (share if args.stage == "all" else 1)
+
     settings = StageSettings(
-        extractor_minutes=limits["extractor"], denoiser_minutes=limits["denoiser"], bf16=args.bf16
+        extractor_minutes=minutes(0.2),
+        denoiser_minutes=minutes(0.6),
+        distillation_minutes=minutes(0.2),
+        bf16=args.bf16,
     )
     scores = fit_networks(
         networks,
@@ -179,7 +185,10 @@ def _train(args: argparse.Namespace) -> None:
         "minutes": args.minutes,
         "scores": scores,
     }
-    save(Checkpoint(networks, dict(SAMPLING), described), args.out)
+    sampling = dict(SAMPLING) if "denoiser" in stages else before.sampling
+    if "distillation" in stages:
+        sampling = one_evaluation(settings.distilled.n_steps)
+    save(Checkpoint(networks, sampling, described), args.out)
     for stage, score in scores.items():
         print(f"{stage}: best score {score:.4f}")
     print(f"weights in {args.out}")
@@ -191,6 +200,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from .files import write_whole
     from .metrics import report as reports
     from .metrics.html import as_html
+    from .metrics.markdown import as_markdown
     from .metrics.pages import draw_pages
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -209,6 +219,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     )
     write_whole(args.out, reports.as_json(report))
     print(reports.as_table(report))
+    if args.markdown:
+        args.markdown.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(args.markdown, as_markdown(report).encode())
     if args.figures or args.html:
         with TemporaryDirectory() as scratch:
             pictures = draw_pages(report, arms, args.figures or Path(scratch))

@@ -19,8 +19,8 @@ from .diffusion import row_seeds
 from .ecg import as_ecg, check_reference
 from .generator import ECGTwinGenerator
 from .leads import twelve_leads
-from .recordings import pooled_base_vectors
-from .sampling import decode, draw_latents
+from .recordings import Persons
+from .sampling import decode, draw_latents, draw_rhythms
 
 BATCHES = (1, 64)
 
@@ -41,8 +41,8 @@ def bench(checkpoint: str | Path = "default", *, device: str = "auto", repeats: 
     dict
         ``ms_per_twin_b1`` and ``ms_per_twin_b64``: a whole call of `sample`, from a 500 Hz array in mV
         through checks, base vector, flow and decoding to twelve leads at 500 Hz. ``share``: of encode (read,
-        check, base vector), flow and decode (to leads) in it. ``peak_rss_mb``: of a fresh process that
-        draws 64 twins. ``steps``, ``evaluations``, ``threads``, ``device``, and versions.
+        check, base vector), rhythm, flow and decode (to leads) in it. ``peak_rss_mb``: of a fresh process
+        that draws 64 twins. ``steps``, ``evaluations``, ``threads``, ``device``, and versions.
     """
     generator = ECGTwinGenerator.from_pretrained(checkpoint, device=device, batch_size=max(BATCHES))
     place = generator.networks_.autoencoder.basis.device
@@ -93,17 +93,21 @@ def _shares(
     def encode() -> Any:
         native, present = check_reference(as_ecg(signal, sampling_rate=rate)).native()
         example = load_example().condition
-        return pooled_base_vectors(networks.extractor, native[None], present[None], [example]), example
+        return Persons.of(networks, native[None], present[None], [example]), example
 
-    base, asked = encode()
-    bases, targets = base.expand(n, -1), [asked] * n
-    latents = draw_latents(networks, bases, targets, seeds, settings)
+    def rhythms() -> Any:
+        return draw_rhythms(networks, person.repeat(n), [asked] * n, seeds, settings)
+
+    person, asked = encode()
+    given = rhythms()
+    latents = draw_latents(networks, given, seeds, settings)
     times = {
         "encode": _milliseconds(encode, device, repeats),
-        "flow": _milliseconds(
-            lambda: draw_latents(networks, bases, targets, seeds, settings), device, repeats
+        "rhythm": _milliseconds(rhythms, device, repeats),
+        "flow": _milliseconds(lambda: draw_latents(networks, given, seeds, settings), device, repeats),
+        "decode": _milliseconds(
+            lambda: twelve_leads(decode(networks, latents, given, settings)), device, repeats
         ),
-        "decode": _milliseconds(lambda: twelve_leads(decode(networks, latents)), device, repeats),
     }
     return {name: value / sum(times.values()) for name, value in times.items()}
 

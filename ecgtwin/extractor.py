@@ -15,8 +15,7 @@ from . import pretrained as store
 from .diffusion import row_seeds
 from .nn import TwinNetworks
 from .recordings import as_conditions, check_batch_size, native_batches, pooled_base_vectors, training_data
-from .training import StageSettings, fit_networks
-from .training.stages import retrieval_top1
+from .training import StageSettings, fit_networks, retrieval_top1
 
 
 class IndividualBaseExtractor(TransformerMixin, BaseEstimator):

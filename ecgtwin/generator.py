@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from . import pretrained as store
 from .conditions import Condition
@@ -20,21 +19,22 @@ from .exceptions import InputError
 from .leads import LEADS, resample, twelve_leads
 from .nn import TwinNetworks
 from .recordings import (
+    Persons,
     as_conditions,
     check_batch_size,
     native_batches,
-    pooled_base_vectors,
     training_data,
 )
-from .sampling import Request, check_settings, denoising_errors, draw, like_reference, person_vector
-from .training import StageSettings, fit_networks
+from .sampling import Request, check_settings, denoising_errors, draw, like_reference
+from .training import STAGES, StageSettings, fit_networks
 
 
 class ECGTwinGenerator(BaseEstimator):
     """Draw personal ECGs: a reference of a person and a condition give ECGs of this person under it.
 
-    A flow over latents, conditioned by two pathways: the person's base vector through adaptive
-    normalisation, and statements, age, sex and heart rate as tokens through cross-attention.
+    First the rhythm is drawn, then a flow over latents, conditioned by two pathways: the person's base
+    vector through adaptive normalisation, and statements, age and sex as tokens through
+    cross-attention. The flow sees what the person's beats would be to first order, in their places.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ class ECGTwinGenerator(BaseEstimator):
     ----------
     networks_ : TwinNetworks
     sampling_ : dict
-        ``n_steps``, ``sampler``, ``guidance_scale`` and ``person_scale`` chosen for the weights.
+        ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale`` and ``beat_variation`` (how much of the
+        differences between beats is kept) chosen for the weights.
     training_ : dict
         Where the weights come from.
 
@@ -176,9 +177,7 @@ class ECGTwinGenerator(BaseEstimator):
             data,
             settings,
             # Pretrained latents keep their meaning only under the transform they were learned with.
-            stages=["autoencoder", "extractor", "denoiser"]
-            if self.pretrained is None
-            else ["extractor", "denoiser"],
+            stages=STAGES[0 if self.pretrained is None else 1 : -1],
             seed=seed,
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             verbose=self.verbose,
@@ -221,7 +220,8 @@ class ECGTwinGenerator(BaseEstimator):
         sex : {"F", "M"}, optional
             Likewise.
         heart_rate : float, optional
-            Beats per minute; left to the model by default.
+            Beats per minute, met within a percent; by default drawn as the condition and the person's own
+            rate suggest.
         reference_condition : Condition, str, ... or a list of them, optional
             What the reference shows; by default its own ``condition``. A list has one for each reference.
         n_steps, guidance_scale, person_scale : optional
@@ -324,10 +324,10 @@ class ECGTwinGenerator(BaseEstimator):
             If references and conditions do not fit together, or a value is not finite.
         """
         settings = self._settings(n_steps=n_steps, guidance_scale=guidance_scale, person_scale=person_scale)
-        targets, bases, _ = self._persons(references, conditions, reference_conditions)
+        targets, persons, _ = self._persons(references, conditions, reference_conditions)
         leads = draw(
             self.networks_,
-            bases,
+            persons,
             targets,
             row_seeds(random_state, len(targets)),
             settings,
@@ -364,13 +364,13 @@ class ECGTwinGenerator(BaseEstimator):
         InputError
             If X and conditions do not fit together, or a recording is shorter than 10 s.
         """
-        known, bases, signals = self._persons(X, conditions, conditions)
+        known, persons, signals = self._persons(X, conditions, conditions)
         if signals.shape[-1] < NATIVE_LENGTH:
             raise InputError(f"recordings of {NATIVE_LENGTH / NATIVE_RATE:g} s are needed")
         return -denoising_errors(
             self.networks_,
             signals[..., :NATIVE_LENGTH],
-            bases,
+            persons,
             known,
             row_seeds(random_state, len(signals)),
             batch_size=self.batch_size,
@@ -378,8 +378,8 @@ class ECGTwinGenerator(BaseEstimator):
 
     def _persons(
         self, references: Any, conditions: Any, reference_conditions: Any
-    ) -> tuple[Sequence[Condition], Tensor, NDArray[np.float32]]:
-        """Read what belongs to many persons: conditions, base vectors ``(n, base_dim)``, native signals."""
+    ) -> tuple[Sequence[Condition], Persons, NDArray[np.float32]]:
+        """Read what belongs to many persons: conditions asked for, what is their own, native signals."""
         check_is_fitted(self, "networks_")
         check_batch_size(self.batch_size)
         if isinstance(references, list):
@@ -387,7 +387,7 @@ class ECGTwinGenerator(BaseEstimator):
         ((signals, present),) = native_batches(references, self.sampling_rate)
         targets = as_conditions(conditions, None, len(signals))
         own = as_conditions(reference_conditions, None, len(signals))
-        return targets, pooled_base_vectors(self.networks_.extractor, signals, present, own), signals
+        return targets, Persons.of(self.networks_, signals, present, own), signals
 
     def _request(
         self,
@@ -405,11 +405,11 @@ class ECGTwinGenerator(BaseEstimator):
         return Request.of(reference, condition, settings, sampling_rate=self.sampling_rate, **options)
 
     def _twins(self, request: Request, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:
-        base = person_vector(self.networks_.extractor, request.references)
+        n = len(request.seeds)
         leads = draw(
             self.networks_,
-            base.expand(len(request.seeds), -1),
-            [request.target] * len(request.seeds),
+            Persons.pooled(self.networks_, request.references).repeat(n),
+            [request.target] * n,
             request.seeds,
             request.settings,
             batch_size=self.batch_size,

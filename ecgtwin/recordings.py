@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from torch.nn import functional as F
 from .conditions import Condition
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE, as_ecg, check_rate, check_reference
 from .exceptions import InputError, QualityWarning
-from .leads import resample
-from .nn import BaseExtractor, encode_conditions
-from .training import TrainingData, base_vectors
+from .leads import INDEPENDENT_LEADS, resample
+from .nn import BaseExtractor, TwinNetworks, encode_conditions, statement_matrix
+from .rhythm import Beats
+from .training import TrainingData, base_vectors, known_leads
 
 Array = NDArray[Any]
 
@@ -80,6 +82,79 @@ def pooled_base_vectors(
         if start == 0 or signals.shape[-1] - start >= MIN_SECONDS * NATIVE_RATE
     ]
     return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
+
+
+@dataclass(frozen=True)
+class Persons:
+    """What the flow is told of n persons.
+
+    Parameters
+    ----------
+    bases : Tensor (n, base_dim)
+        Base vectors.
+    residuals : Tensor (n, 8, BEAT)
+        What is their own in a typical beat, in mV.
+    own : Tensor (n, 71)
+        The statements of their recordings, as probabilities where they had to be guessed.
+    rates : Tensor (n,)
+        Beats per minute; NaN where not known.
+    """
+
+    bases: Tensor
+    residuals: Tensor
+    own: Tensor
+    rates: Tensor
+
+    @classmethod
+    def of(
+        cls, networks: TwinNetworks, signals: Array, present: Array, conditions: Sequence[Condition]
+    ) -> Self:
+        """Describe persons by recordings ``(n, 12, t)`` in mV at 100 Hz, of which `present` leads count."""
+        device = networks.autoencoder.basis.device
+        bases = pooled_base_vectors(networks.extractor, signals, present, conditions).to(device)
+        beats = Beats.of(signals)
+        statements = statement_matrix(encode_conditions(conditions)).to(device)
+        told = statements.any(dim=1, keepdim=True)
+        own = torch.where(told, statements, networks.prior.guessed(bases))
+        rates = torch.from_numpy(beats.rates).to(device)
+        expected = networks.prior(own, torch.nan_to_num(rates, nan=72.0))
+        found = torch.isfinite(rates)[:, None, None]
+        residuals = (torch.from_numpy(beats.typical).to(device) - expected) * found
+        return cls(bases, known_leads(residuals, present), own, rates)
+
+    @classmethod
+    def pooled(cls, networks: TwinNetworks, references: Sequence[ECG]) -> Self:
+        """Describe one person by several recordings; nobody by none."""
+        if not references:
+            device = networks.autoencoder.basis.device
+            base = torch.zeros(1, networks.architecture.base_dim, device=device)
+            usual = networks.prior.usual[None]
+            residual = torch.zeros_like(networks.prior(usual, usual.new_full((1,), 72.0)))
+            return cls(base, residual, usual, usual.new_full((1,), float("nan")))
+        parts, leads = [], []
+        for ecg in references:
+            signal, present = ecg.native()
+            parts.append(cls.of(networks, signal[None], present[None], [ecg.condition]))
+            beats = float(torch.isfinite(parts[-1].rates))
+            leads.append(known_leads(torch.full((1, len(INDEPENDENT_LEADS), 1), beats), present[None]))
+        if len(parts) == 1:
+            return parts[0]
+        weight = torch.cat(leads).to(parts[0].residuals)
+        return cls(
+            F.normalize(torch.cat([part.bases for part in parts]).sum(dim=0, keepdim=True), dim=-1),
+            torch.cat([part.residuals for part in parts]).sum(dim=0, keepdim=True)
+            / weight.sum(dim=0).clamp(min=1),
+            torch.cat([part.own for part in parts]).mean(dim=0, keepdim=True),
+            torch.cat([part.rates for part in parts]).nanmean(dim=0, keepdim=True),
+        )
+
+    def __getitem__(self, rows: slice) -> Persons:
+        return Persons(self.bases[rows], self.residuals[rows], self.own[rows], self.rates[rows])
+
+    def repeat(self, times: int) -> Persons:
+        """Repeat one person."""
+        parts = (self.bases, self.residuals, self.own, self.rates)
+        return Persons(*(part.expand(times, *part.shape[1:]) for part in parts))
 
 
 def as_conditions(conditions: Any, X: Any, n: int) -> Sequence[Condition]:

@@ -1,4 +1,4 @@
-"""From base vectors and conditions to signals: what `ECGTwinGenerator` draws with."""
+"""From persons and conditions to signals: what `ECGTwinGenerator` draws with."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .beats import r_peaks
 from .conditions import Condition
-from .diffusion import SAMPLERS, guided, row_noise, row_seeds, time_grid
+from .diffusion import SAMPLERS, guided, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning
 from .leads import LEADS, independent_leads, resample, twelve_leads
-from .nn import BaseExtractor, TwinNetworks, encode_conditions
-from .recordings import as_references, pooled_base_vectors
+from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
+from .recordings import Persons, as_references
+from .rhythm import BEFORE, beat_offsets, mean_rate, rhythm_channels, steady_beats
 
 Seeds = Sequence[tuple[int, int]]
 
@@ -27,6 +29,9 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 
 
 MAX_SAMPLES = 100_000
+
+MAX_BEATS = 60
+"""Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,6 @@ class Request:
         return cls(references, asked, settings, row_seeds(random_state, int(n_samples)))
 
 
-def person_vector(extractor: BaseExtractor, references: Sequence[ECG]) -> Tensor:
-    """Return the pooled base vector ``(base_dim,)`` of a person's recordings; zero without any."""
-    if not references:
-        return torch.zeros(extractor.head.out_features)
-    vectors = []
-    for ecg in references:
-        signal, present = ecg.native()
-        vectors.append(pooled_base_vectors(extractor, signal[None], present[None], [ecg.condition]))
-    return torch.nn.functional.normalize(torch.cat(vectors).sum(dim=0), dim=0)
-
-
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Raise `InputError` unless steps and scales can be used; return them."""
     steps = settings["n_steps"]
@@ -98,12 +92,14 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     for key in ("guidance_scale", "person_scale"):
         if not np.isfinite(settings[key]) or settings[key] < 0:
             raise InputError(f"{key} must be a number from 0, got {settings[key]!r}")
+    if not 0 <= settings["beat_variation"] <= 1:
+        raise InputError(f"beat_variation must be a number from 0 to 1, got {settings['beat_variation']!r}")
     return settings
 
 
 def draw(
     networks: TwinNetworks,
-    bases: Tensor,
+    persons: Persons,
     targets: Sequence[Condition],
     seeds: Seeds,
     settings: dict[str, Any],
@@ -111,51 +107,94 @@ def draw(
     batch_size: int,
     callback: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Draw native 8-lead twins ``(n, 8, 1000)`` in mV of base vectors ``(n, base_dim)``."""
+    """Draw native 8-lead twins ``(n, 8, 1000)`` in mV of n persons."""
     parts = []
     for start in range(0, len(seeds), batch_size):
         rows = slice(start, start + batch_size)
-        latents = draw_latents(networks, bases[rows], targets[rows], seeds[rows], settings)
-        parts.append(decode(networks, latents))
+        given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings)
+        latents = draw_latents(networks, given, seeds[rows], settings)
+        parts.append(decode(networks, latents, given, settings))
         if callback is not None:
             callback(min(start + batch_size, len(seeds)), len(seeds))
     return np.concatenate(parts)
 
 
 @torch.no_grad()
-def draw_latents(
+def draw_rhythms(
     networks: TwinNetworks,
-    bases: Tensor,
+    persons: Persons,
     targets: Sequence[Condition],
     seeds: Seeds,
     settings: dict[str, Any],
+) -> Conditioning:
+    """Draw when each twin's heart beats: all that its flow is given."""
+    seconds = NATIVE_LENGTH / NATIVE_RATE
+    asked = encode_conditions(targets).to(persons.rates.device)
+    own = persons.rates if settings["person_scale"] else torch.full_like(persons.rates, float("nan"))
+    uniforms = torch.from_numpy(row_uniforms(seeds, MAX_BEATS)).to(own)
+    times = networks.rhythm.draw(asked, own, uniforms, seconds)
+    peaks = [np.unique((NATIVE_RATE * one.cpu().numpy()).astype(np.intp)) for one in times]
+    return conditioning(persons, asked, peaks)
+
+
+def conditioning(persons: Persons, asked: ConditionArrays, peaks: Sequence[NDArray[np.intp]]) -> Conditioning:
+    """Return what a flow of 10 s is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
+    device = persons.rates.device
+    rates = np.array([mean_rate(one) for one in peaks], dtype=np.float32)
+    offsets = np.array([beat_offsets(one, NATIVE_LENGTH) for one in peaks])
+    rhythm = np.array([rhythm_channels(one, NATIVE_LENGTH) for one in peaks])
+    return Conditioning(
+        asked,
+        persons.bases,
+        persons.residuals,
+        persons.own,
+        torch.nan_to_num(torch.from_numpy(rates), nan=72.0).to(device),
+        torch.from_numpy(offsets).to(device),
+        torch.from_numpy(rhythm).to(device),
+    )
+
+
+@torch.no_grad()
+def draw_latents(
+    networks: TwinNetworks, given: Conditioning, seeds: Seeds, settings: dict[str, Any]
 ) -> Tensor:
     """Let noise flow to latents ``(n, latent_dim, tokens)``, all n in one batch."""
     architecture = networks.architecture
-    device = networks.autoencoder.basis.device
-    base, asked = bases.to(device), encode_conditions(targets).to(device)
+    told: dict[int, tuple[Conditioning, Tensor]] = {}
 
-    def denoise(x: Tensor, time: Tensor, has_condition: Tensor, has_person: Tensor) -> Tensor:
-        repeats = len(x) // len(base)
-        conditions = asked.repeat(repeats).keep(has_condition[:, None])
-        return networks.denoiser(x, time, base.repeat(repeats, 1), has_person, conditions)
+    def denoise(
+        x: Tensor, time: Tensor, has_condition: Tensor, has_person: Tensor, until: Tensor | None
+    ) -> Tensor:
+        times = len(x) // len(given)
+        if times not in told:  # the same at every step
+            told[times] = networks.tell(given.repeat(times), has_condition, has_person)
+        this, context = told[times]
+        return networks.denoiser(x, time, this.bases, has_person, this.conditions, context, until)
 
     predict = guided(denoise, settings["guidance_scale"], settings["person_scale"])
-    noise = row_noise(seeds, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch)).to(device)
+    noise = row_noise(seeds, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch))
+    noise = noise.to(networks.autoencoder.basis.device)
     return SAMPLERS[settings["sampler"]](predict, noise, time_grid(settings["n_steps"]))
 
 
 @torch.no_grad()
-def decode(networks: TwinNetworks, latents: Tensor) -> NDArray[np.float32]:
-    """Turn latents into 8-lead signals ``(n, 8, 1000)`` in mV."""
-    return networks.autoencoder.decode(latents).cpu().numpy()
+def decode(
+    networks: TwinNetworks, latents: Tensor, given: Conditioning, settings: dict[str, Any]
+) -> NDArray[np.float32]:
+    """Turn latents into 8-lead signals ``(n, 8, 1000)`` in mV, each with the beats of one heart."""
+    leads = networks.autoencoder.decode(latents).cpu().numpy()
+    beats = given.offsets.cpu().numpy() == BEFORE
+    variation = settings["beat_variation"]
+    return np.stack(
+        [steady_beats(one, np.flatnonzero(peaks), variation) for one, peaks in zip(leads, beats, strict=True)]
+    )
 
 
 @torch.no_grad()
 def denoising_errors(
     networks: TwinNetworks,
     signals: NDArray[Any],
-    bases: Tensor,
+    persons: Persons,
     conditions: Sequence[Condition],
     seeds: Seeds,
     *,
@@ -172,11 +211,12 @@ def denoising_errors(
     for start in range(0, len(signals), batch_size):
         rows = slice(start, start + batch_size)
         clean = networks.autoencoder.encode(torch.from_numpy(leads[rows]).to(device))
-        base, known = bases[rows].to(device), encode_conditions(conditions[rows]).to(device)
-        person = torch.ones(len(clean), dtype=torch.bool, device=device)
+        peaks = [r_peaks(signal, NATIVE_RATE) for signal in signals[rows]]
+        given = conditioning(persons[rows], encode_conditions(conditions[rows]).to(device), peaks)
+        yes = torch.ones(len(clean), dtype=torch.bool, device=device)
         for t, noise in zip(PROBE_TIMES, row_noise(seeds[rows], shape).to(device).unbind(1), strict=True):
             time = torch.full((len(clean),), float(t), device=device)
-            found = networks.denoiser(t * clean + (1 - t) * noise, time, base, person, known)
+            found = networks.denoise(t * clean + (1 - t) * noise, time, given, yes, yes)
             error = ((found - clean) / (1 - t)).square().mean(dim=(1, 2))
             errors[rows] += error.double().cpu().numpy() / len(PROBE_TIMES)
     return errors

@@ -12,7 +12,7 @@ def test_bench_says_how_fast_and_where_the_time_goes(tiny, tmp_path, capsys):
     found = json.loads(out.read_text())
     assert {"ms_per_twin_b1", "ms_per_twin_b64", "peak_rss_mb", "steps", "threads", "device"} <= set(found)
     for share in found["share"].values():
-        assert set(share) == {"encode", "flow", "decode"}
+        assert set(share) == {"encode", "rhythm", "flow", "decode"}
         assert sum(share.values()) == pytest.approx(1)
     assert found["ms_per_twin_b1"] > 0
     assert found["ms_per_twin_b64"] > 0

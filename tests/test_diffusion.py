@@ -10,6 +10,8 @@ from ecgtwin.diffusion import (
     heun,
     row_noise,
     row_seeds,
+    row_uniforms,
+    shortcut,
     time_grid,
 )
 
@@ -40,6 +42,20 @@ def test_second_order_needs_fewer_evaluations():
     assert error(dpm_solver, 16) < 0.3 * error(euler, 16)
 
 
+def exact_step(x, time, until):
+    """What Euler's method needs to land exactly: the flow of Gaussian data keeps each number's quantile."""
+    t, then = time[:, None, None], until[:, None, None]
+    deviation = (t**2 * SPREAD**2 + (1 - t) ** 2).sqrt()
+    landed = (then**2 * SPREAD**2 + (1 - then) ** 2).sqrt() / deviation * x
+    return x + (landed - x) * (1 - t) / (then - t)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 7])
+def test_a_network_that_knows_how_far_a_step_reaches_needs_few(n_steps):
+    noise = row_noise(row_seeds(0, 64), (2, 3))
+    assert torch.allclose(shortcut(exact_step, noise, time_grid(n_steps)), SPREAD * noise, rtol=1e-4)
+
+
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 16, 1000])
 def test_times_run_from_noise_to_data(n_steps):
     times = time_grid(n_steps)
@@ -60,7 +76,7 @@ def test_the_loss_is_least_for_the_exact_denoiser():
     assert best < loss(lambda x, t: 1.1 * gaussian_denoiser(x, t))
 
 
-def corner(x, time, has_condition, has_person):
+def corner(x, time, has_condition, has_person, until):
     return torch.ones_like(x) * (10.0 * has_condition + 1.0 * has_person)[:, None, None]
 
 
@@ -83,10 +99,20 @@ def test_each_scale_moves_its_own_part(guidance_scale, person_scale, expected):
     assert predict(torch.zeros(2, 1, 1), torch.zeros(2)).unique().item() == pytest.approx(expected)
 
 
+def test_guidance_passes_on_how_far_a_step_reaches():
+    def reach(x, time, has_condition, has_person, until):
+        assert len(until) == len(x) == 6
+        return x + until[:, None, None]
+
+    until = torch.tensor([0.25, 0.5])
+    found = guided(reach, 3.0, 2.0)(torch.zeros(2, 1, 1), torch.zeros(2), until)
+    assert torch.allclose(found[:, 0, 0], until)
+
+
 def test_guidance_computes_only_what_counts():
     calls = []
 
-    def counted(x, time, has_condition, has_person):
+    def counted(x, time, has_condition, has_person, until):
         calls.extend(zip(has_condition.tolist(), has_person.tolist(), strict=True))
         return x
 
@@ -106,6 +132,23 @@ def test_noise_belongs_to_its_row():
     assert torch.equal(row_noise(row_seeds(7, 3), (4,)), whole[:3])
     assert torch.equal(row_noise(row_seeds(7, 10)[5:6], (4,))[0], whole[5])
     assert not torch.equal(row_noise(row_seeds(8, 10), (4,)), whole)
+
+
+def test_numbers_for_rhythms_belong_to_their_row():
+    whole = row_uniforms(row_seeds(7, 200), 20)
+    assert whole.shape == (200, 20)
+    assert whole.dtype == np.float32
+    assert whole.min() >= 0
+    assert whole.max() < 1
+    assert whole.mean() == pytest.approx(0.5, abs=0.03)
+    assert np.array_equal(row_uniforms(row_seeds(7, 3), 20), whole[:3])
+    assert np.array_equal(row_uniforms(row_seeds(7, 200)[5:6], 20)[0], whole[5])
+    assert np.array_equal(row_uniforms(row_seeds(7, 3), 8), whole[:3, :8])
+    assert not np.array_equal(row_uniforms(row_seeds(8, 200), 20), whole)
+    assert row_uniforms([], 4).shape == (0, 4)
+    # Noise and rhythm of a row have nothing to do with each other.
+    noise = row_noise(row_seeds(7, 200), (20,)).numpy()
+    assert abs(np.corrcoef(noise.ravel(), whole.ravel())[0, 1]) < 0.06
 
 
 def test_random_states_are_those_of_scikit_learn():

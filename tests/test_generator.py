@@ -4,6 +4,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from ecgtwin import ECG, ConditionError, ECGTwinGenerator, InputError, QualityWarning, lead_residual
+from ecgtwin.beats import heart_rate
 from ecgtwin.leads import LEADS
 
 MIMIC = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -101,6 +102,13 @@ def test_age_and_sex_are_the_references_own_unless_said(tiny, reference):
     older = tiny.sample(reference, "PVC", age=known.age + 40, random_state=0)
     assert np.array_equal(default, said)
     assert not np.allclose(default, older, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [50, 80, 120])
+def test_twins_have_the_rate_asked_for(tiny, reference, rate):
+    twins = tiny.sample(reference, "NORM", heart_rate=rate, n_samples=4, random_state=0)
+    for twin in twins:
+        assert heart_rate(twin) == pytest.approx(rate, abs=2)
 
 
 def test_twins_as_ecgs_know_what_they_are(tiny, reference):

@@ -1,19 +1,32 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgtwin.conditions import Condition
+from ecgtwin.conditions import STATEMENTS, Condition
+from ecgtwin.diffusion import row_seeds, row_uniforms
 from ecgtwin.leads import independent_leads
 from ecgtwin.nn import (
     ARCHITECTURES,
     Architecture,
+    BeatPrior,
+    Conditioning,
     Denoiser,
     PatchAutoencoder,
+    RhythmModel,
     TwinNetworks,
     encode_conditions,
+    statement_matrix,
 )
+from ecgtwin.nn import conditioning as nn_conditioning
+from ecgtwin.nn import prior as nn_prior
+from ecgtwin.nn.prior import N_FACTORS, replay
+from ecgtwin.rhythm import BEAT, BEFORE, N_CHANNELS, beat_offsets, rhythm_channels
+
+YES, NO = torch.tensor([True]), torch.tensor([False])
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +103,12 @@ def test_untrained_denoiser_is_the_best_linear_guess():
     with torch.no_grad():
         denoiser.leave[-1].bias.zero_()
         guess = denoiser(
-            x, t, torch.zeros(2, 16), torch.tensor([False, True]), encode_conditions([Condition()] * 2)
+            x,
+            t,
+            torch.zeros(2, 16),
+            torch.tensor([False, True]),
+            encode_conditions([Condition()] * 2),
+            torch.randn(2, 24 + N_CHANNELS, 20),
         )
     variance = denoiser.spread[:, None] ** 2
     wiener = t[:, None, None] * variance / (t[:, None, None] ** 2 * variance + (1 - t[:, None, None]) ** 2)
@@ -101,9 +119,11 @@ def test_every_part_of_the_condition_reaches_the_denoiser(tiny):
     denoiser = tiny.networks_.denoiser
     x, t, base = torch.randn(1, 24, 20), torch.tensor([0.5]), torch.nn.functional.normalize(torch.ones(1, 16))
 
-    def predict(condition, person=True):
+    context = torch.randn(1, 24 + N_CHANNELS, 20)
+
+    def predict(condition, person=True, context=context):
         with torch.no_grad():
-            return denoiser(x, t, base, torch.tensor([person]), encode_conditions([condition]))
+            return denoiser(x, t, base, torch.tensor([person]), encode_conditions([condition]), context)
 
     plain = predict(Condition())
     for changed in (
@@ -115,6 +135,10 @@ def test_every_part_of_the_condition_reaches_the_denoiser(tiny):
         assert not torch.allclose(predict(changed), plain, atol=1e-6)
     assert not torch.allclose(predict(Condition(), person=False), plain, atol=1e-6)
     assert not torch.allclose(predict(Condition(age=20)), predict(Condition(age=80)), atol=1e-6)
+    for part in (slice(24), slice(24, None)):  # counterfactual beats, and rhythm
+        changed = context.clone()
+        changed[:, part] += 1
+        assert not torch.allclose(predict(Condition(), context=changed), plain, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -132,3 +156,252 @@ def test_building_networks_leaves_the_global_generator_alone():
     assert torch.equal(before, torch.random.get_rng_state())
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert np.array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+def test_parts_agree_on_their_sizes():
+    assert nn_prior.BEAT == BEAT
+    assert nn_conditioning.N_CHANNELS == N_CHANNELS
+
+
+def test_statements_as_zeros_and_ones():
+    table = statement_matrix(encode_conditions([Condition(statements=["PVC", "AFIB"]), Condition()]))
+    assert table.shape == (2, len(STATEMENTS))
+    assert [code for code, there in zip(STATEMENTS, table[0], strict=True) if there] == [
+        code for code in STATEMENTS if code in ("PVC", "AFIB")
+    ]
+    assert not table[1].any()
+
+
+def test_replay_puts_r_at_r():
+    beats = torch.randn(2, 8, BEAT, generator=torch.Generator().manual_seed(0))
+    peaks = np.array([50, 180, 420])
+    offsets = torch.from_numpy(np.stack([beat_offsets(peaks, 1000), beat_offsets(peaks + 7, 1000)]))
+    played = replay(beats, offsets)
+    assert played.shape == (2, 8, 1000)
+    for row, shift in enumerate((0, 7)):
+        for peak in peaks + shift:
+            assert torch.equal(played[row, :, peak], beats[row, :, BEFORE])
+        start = 180 + shift - BEFORE
+        assert torch.equal(played[row, :, start : start + BEAT], beats[row])
+        assert not played[row, :, 420 + shift + BEAT - BEFORE :].any()
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Beats that are a sum of what statements and rate add to them, and a prior fitted to these."""
+    rng = np.random.default_rng(0)
+    codes = ("CLBBB", "LVH", "AFIB")
+    shown = rng.random((3000, 3)) < 0.5
+    conditions = encode_conditions(
+        [Condition(statements=[c for c, there in zip(codes, row, strict=True) if there]) for row in shown]
+    )
+    rates = torch.from_numpy(rng.uniform(50, 120, 3000)).float()
+    effects = torch.from_numpy(rng.normal(size=(4, 8 * BEAT))).float()
+    factors = torch.cat([torch.from_numpy(shown).float(), (rates / 72).log()[:, None]], dim=1)
+    beats = (factors @ effects + 0.3).unflatten(1, (8, BEAT))
+    # Two of the statements can be read off the base vectors.
+    bases = torch.from_numpy(rng.normal(size=(3000, 16))).float() * 0.2
+    bases[:, :2] += factors[:, :2]
+    prior = BeatPrior(16).fit(beats, conditions, rates, bases)
+    return prior, beats, conditions, rates, bases, effects
+
+
+def test_the_prior_finds_what_statements_add_to_a_beat(planted):
+    prior, beats, conditions, rates, _, effects = planted
+    rows = [list(STATEMENTS).index(code) for code in ("CLBBB", "LVH", "AFIB")]
+    found = prior.effect[[*rows, len(STATEMENTS)]]
+    error = (found - effects).norm(dim=1) / effects.norm(dim=1)  # shrunk, by little
+    assert error[:3].max() < 0.05
+    assert error[3] < 0.2
+    others = torch.ones(N_FACTORS, dtype=torch.bool)
+    others[[*rows, len(STATEMENTS), len(STATEMENTS) + 1]] = False
+    assert not prior.effect[others].any()
+    expected = prior(statement_matrix(conditions), rates)
+    assert (expected - beats).square().mean() < 0.002 * beats.var()
+
+
+def test_the_prior_guesses_statements_as_probabilities(planted):
+    prior, _, conditions, _, bases, _ = planted
+    guessed = prior.guessed(bases)
+    assert guessed.min() >= 0
+    assert guessed.max() <= 1
+    wild = prior.guessed(100 * torch.randn(50, 16, generator=torch.Generator().manual_seed(0)))
+    assert wild.min() >= 0
+    assert wild.max() <= 1
+    truth = statement_matrix(conditions)
+    known = [list(STATEMENTS).index(code) for code in ("CLBBB", "LVH")]
+    assert ((guessed[:, known] > 0.5) == (truth[:, known] > 0.5)).float().mean() > 0.97
+    other = list(STATEMENTS).index("AFIB")
+    assert (guessed[:, other] - 0.5).abs().mean() < 0.1  # a coin that nothing tells about
+    assert torch.allclose(prior.usual, truth.mean(dim=0))
+
+
+def test_a_rate_that_is_not_known_is_a_usual_one():
+    factors = BeatPrior.factors(torch.zeros(3, len(STATEMENTS)), torch.tensor([float("nan"), 72.0, 0.0]))
+    assert torch.equal(factors[0], factors[1])
+    assert torch.isfinite(factors).all()
+
+
+@pytest.fixture
+def twin(tiny):
+    """What a twin of a person in the own condition is given, and the person's typical beat."""
+    prior = tiny.networks_.prior
+    peaks = np.arange(40, 980, 83)
+    rate = torch.tensor([60 / 0.83])
+    conditions = encode_conditions([Condition(statements="CLBBB")])
+    beat = torch.randn(1, 8, BEAT, generator=torch.Generator().manual_seed(0))
+    own = statement_matrix(conditions)
+    given = Conditioning(
+        conditions,
+        torch.nn.functional.normalize(torch.ones(1, 16)),
+        beat - prior(own, rate),
+        own,
+        rate,
+        torch.from_numpy(beat_offsets(peaks, 1000))[None],
+        torch.from_numpy(rhythm_channels(peaks, 1000))[None],
+    )
+    return given, beat
+
+
+def context(tiny, given, conditions, person):
+    told = replace(given, conditions=conditions)
+    return told.context(tiny.networks_.autoencoder, tiny.networks_.prior, person)
+
+
+def test_a_person_under_the_own_condition_has_the_own_beat(tiny, twin):
+    given, beat = twin
+    found = context(tiny, given, given.conditions, YES)
+    expected = tiny.networks_.autoencoder.encode(replay(beat, given.offsets))
+    assert found.shape == (1, 24 + N_CHANNELS, 100)
+    assert torch.allclose(found[:, :24], expected, atol=1e-5)
+    assert torch.equal(found[:, 24:], given.rhythm)
+
+
+def test_another_condition_changes_the_beat_by_its_effect(tiny, twin):
+    given, beat = twin
+    other = encode_conditions([Condition(statements="NORM")])
+    prior = tiny.networks_.prior
+    difference = prior(statement_matrix(other), given.rates) - prior(given.own, given.rates)
+    expected = tiny.networks_.autoencoder.encode(replay(beat + difference, given.offsets))
+    assert difference.abs().max() > 0.01
+    assert torch.allclose(context(tiny, given, other, YES)[:, :24], expected, atol=1e-5)
+
+
+def test_without_a_person_nothing_of_the_person_is_told(tiny, twin):
+    given, _ = twin
+    changed = replace(given, residuals=torch.randn(1, 8, BEAT), own=torch.rand(1, len(STATEMENTS)))
+    for conditions in (given.conditions, encode_conditions([Condition()])):
+        plain = context(tiny, given, conditions, NO)
+        assert torch.equal(context(tiny, changed, conditions, NO), plain)
+        assert not torch.allclose(context(tiny, changed, conditions, YES), plain, atol=1e-3)
+    beats = tiny.networks_.prior(tiny.networks_.prior.usual[None], given.rates)
+    expected = tiny.networks_.autoencoder.encode(replay(beats, given.offsets))
+    assert torch.allclose(plain[:, :24], expected, atol=1e-5)
+
+
+def test_a_condition_left_open_keeps_the_persons_own(tiny, twin):
+    given, _ = twin
+    for opened in (Condition(), Condition(age=50, sex="F", heart_rate=90)):
+        found = context(tiny, given, encode_conditions([opened]), YES)
+        assert torch.equal(found, context(tiny, given, given.conditions, YES))
+
+
+def test_rows_of_conditioning_stay_together(tiny, twin):
+    given, _ = twin
+    three = given.repeat(3)
+    assert len(three) == 3
+    changed = replace(three, residuals=three.residuals * torch.tensor([1.0, 2, 3])[:, None, None])
+    for row in (slice(1, 2), torch.tensor([1])):
+        one = changed[row]
+        assert torch.equal(one.residuals, 2 * given.residuals)
+        alone = context(tiny, one, one.conditions, YES)
+        together = context(tiny, changed, changed.conditions, torch.tensor([True] * 3))
+        assert torch.allclose(alone[0], together[1], atol=1e-5)
+
+
+def test_what_is_not_told_the_networks_do_not_hear(tiny, twin):
+    given, _ = twin
+    x, time = torch.randn(1, 24, 100), torch.tensor([0.4])
+    other = replace(
+        given,
+        conditions=encode_conditions([Condition(statements="AFIB", age=30, heart_rate=150)]),
+        bases=-given.bases,
+        residuals=-given.residuals,
+        own=1 - given.own,
+    )
+    with torch.no_grad():
+
+        def denoise(of, condition, person):
+            return tiny.networks_.denoise(x, time, of, condition, person)
+
+        assert torch.equal(denoise(given, NO, NO), denoise(other, NO, NO))
+        same_person = replace(other, bases=given.bases, residuals=given.residuals, own=given.own)
+        assert torch.equal(denoise(given, NO, YES), denoise(same_person, NO, YES))
+        same_condition = replace(other, conditions=given.conditions)
+        assert torch.equal(denoise(given, YES, NO), denoise(same_condition, YES, NO))
+        assert not torch.allclose(denoise(given, YES, YES), denoise(same_person, YES, YES), atol=1e-4)
+        assert not torch.allclose(denoise(given, YES, YES), denoise(same_condition, YES, YES), atol=1e-4)
+
+
+def drawn(model, rates, n=1, own=float("nan"), seed=0, seconds=10.0):
+    conditions = encode_conditions([Condition(statements="AFIB", heart_rate=rate) for rate in rates] * n)
+    uniforms = torch.from_numpy(row_uniforms(row_seeds(seed, len(conditions)), 60))
+    return model.draw(conditions, torch.full((len(conditions),), own), uniforms, seconds)
+
+
+@pytest.fixture(scope="module", params=["untrained", "trained"])
+def rhythm_model(request, tiny):
+    """An untrained model draws the wildest rhythms: all ratios of intervals up to 7 are as likely."""
+    return (
+        TwinNetworks(ARCHITECTURES["tiny"]).rhythm if request.param == "untrained" else tiny.networks_.rhythm
+    )
+
+
+@given(rate=st.floats(20, 300), seed=st.integers(0, 10**6))
+@settings(deadline=None, max_examples=40)
+def test_a_rhythm_has_the_rate_asked_for(rhythm_model, rate, seed):
+    for times in drawn(rhythm_model, [rate], n=3, seed=seed):
+        assert 60 * (len(times) - 1) / float(times[-1] - times[0]) == pytest.approx(rate, rel=0.01)
+        assert times[0] >= 0
+        assert times[-1] < 10
+        assert times.diff().min() >= min(0.25, 60 / rate) - 1e-4
+        assert 10 - times[-1] < 2 * times.diff().max() + 60 / rate  # the recording is filled
+
+
+def test_the_rhythm_of_a_row_is_its_own(rhythm_model):
+    rates = [30.0, 72.0, 140.0, 250.0, 60.0]
+    together = drawn(rhythm_model, rates)
+    few = drawn(rhythm_model, rates[:2])
+    for one, other in zip(few, together, strict=False):
+        assert torch.allclose(one, other, atol=1e-5)
+    uniforms = torch.from_numpy(row_uniforms(row_seeds(0, 5), 60))
+    for row, rate in enumerate(rates):
+        asked = encode_conditions([Condition(statements="AFIB", heart_rate=rate)])
+        alone = rhythm_model.draw(asked, torch.tensor([float("nan")]), uniforms[row : row + 1], 10.0)[0]
+        assert torch.allclose(alone, together[row], atol=1e-5)
+    assert len(together[0]) < len(together[1]) < len(together[2]) < len(together[3])
+
+
+def test_other_random_numbers_give_another_rhythm(rhythm_model):
+    one, other = drawn(rhythm_model, [80.0], seed=1)[0], drawn(rhythm_model, [80.0], seed=2)[0]
+    assert len(one) != len(other) or not torch.allclose(one, other, atol=0.01)
+
+
+def test_a_rate_not_asked_for_is_drawn_within_the_bins(rhythm_model):
+    low, high = (72 * rhythm_model.rate_bins[[0, -1]].exp()).tolist()
+    asked = encode_conditions([Condition()] * 50)
+    uniforms = torch.from_numpy(row_uniforms(row_seeds(0, 50), 60))
+    rates = []
+    for times in rhythm_model.draw(asked, torch.full((50,), 80.0), uniforms, 10.0):
+        rates.append(60 * (len(times) - 1) / float(times[-1] - times[0]))
+    assert min(rates) > 0.99 * low
+    assert max(rates) < 1.01 * high
+    assert np.std(rates) > 3
+
+
+def test_an_unknown_own_rate_is_heard_as_unknown():
+    model = RhythmModel()
+    described = model.describe(encode_conditions([Condition()] * 2))
+    logits = model.rate_logits(described, torch.tensor([float("nan"), 72.0]))
+    assert torch.isfinite(logits).all()
+    assert not torch.allclose(logits[0], logits[1], atol=1e-5)

@@ -14,7 +14,7 @@ ORDER = [
     ["statements"],
     ["conditions", "beats", "leads"],
     ["ecg"],
-    ["simulate", "datasets"],
+    ["simulate", "datasets", "rhythm"],
     ["nn"],
     ["diffusion"],
     ["training"],
@@ -70,7 +70,7 @@ def test_networks_know_nothing_of_scikit_learn_or_files(part):
 
 
 def test_conditions_and_signals_need_no_torch():
-    for name in ("statements", "conditions", "beats", "ecg", "simulate", "datasets"):
+    for name in ("statements", "conditions", "beats", "ecg", "simulate", "datasets", "rhythm"):
         assert "torch" not in imported(PACKAGE / f"{name}.py")
 
 

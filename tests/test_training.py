@@ -1,11 +1,38 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from ecgtwin.beats import r_peaks
+from ecgtwin.conditions import Condition
+from ecgtwin.diffusion import row_seeds, row_uniforms, time_grid
 from ecgtwin.exceptions import CheckpointError
-from ecgtwin.training import LoopSettings, PairSampler, train
-from ecgtwin.training.stages import contrastive_loss, draw_targets, lead_masks, retrieval_top1
+from ecgtwin.nn import ARCHITECTURES, RhythmModel, TwinNetworks, encode_conditions, statement_matrix
+from ecgtwin.recordings import Persons
+from ecgtwin.sampling import draw_latents, draw_rhythms
+from ecgtwin.simulate import make_ecgs
+from ecgtwin.training import (
+    STAGES,
+    LoopSettings,
+    PairSampler,
+    StageSettings,
+    TrainingData,
+    fit_networks,
+    known_leads,
+    train,
+)
+from ecgtwin.training.contrast import (
+    condition_matrix,
+    contrastive_loss,
+    lead_masks,
+    retrieval_top1,
+    shared_with_condition,
+)
+from ecgtwin.training.distillation import _draw_times, _solve, fit_few_steps
+from ecgtwin.training.flows import FlowData, References, draw_dropped, draw_targets, fit_prior
+from ecgtwin.training.rhythms import fit_rhythm
 
 
 def linear_problem(calls=None, stop_at=None):
@@ -80,11 +107,7 @@ def test_pairs_are_of_one_person():
 
 
 def test_rare_statements_are_drawn_more_often_than_they_occur(ecgs):
-    from ecgtwin.training import TrainingData
-
     conditions = [["NORM"]] * 23 + [["WPW"]]
-    from ecgtwin.conditions import Condition
-
     data = TrainingData(ecgs.signals, ecgs.groups, [Condition(statements=c) for c in conditions])
     rows, references = draw_targets(data, PairSampler(data.groups), 2000, np.random.default_rng(0))
     assert 0.08 < (rows == 23).mean() < 0.2
@@ -141,3 +164,242 @@ def test_checkpoints_of_another_run_are_refused(tmp_path):
     checkpoint.write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="damaged"):
         train(module, loss, SETTINGS, checkpoint=checkpoint, run="one", verbose=False)
+
+
+def test_retrieval_among_everyone_is_harder():
+    vectors = torch.nn.functional.normalize(
+        torch.tensor([[1.0, 0], [1, 0.2], [0, 1], [0.2, 1], [1, 0.21]]), dim=1
+    )
+    groups = np.array(["a", "a", "b", "b", "c"])  # c is nearer to the second recording of a than a's first
+    assert retrieval_top1(vectors, groups) == 1.0
+    assert retrieval_top1(vectors, groups, everyone=True) == 0.5
+    assert retrieval_top1(vectors[:4], groups[:4], everyone=True) == 1.0
+    assert np.isnan(retrieval_top1(vectors[[0, 2, 4]], groups[[0, 2, 4]], everyone=True))
+
+
+def test_what_vectors_share_with_the_condition_is_estimated_without_bias():
+    rng = torch.Generator().manual_seed(0)
+
+    def penalty(strength):
+        explained = torch.randn(64, 4, generator=rng)
+        vectors = torch.randn(64, 16, generator=rng)
+        vectors[:, :4] += strength * explained
+        return float(shared_with_condition(vectors, explained))
+
+    independent = np.array([penalty(0.0) for _ in range(400)])
+    error = independent.std() / 20
+    assert abs(independent.mean()) < 4 * error
+    assert error < 0.02  # where the plain square would be 64 covariances of variance 1 / 64 each
+    dependent = np.array([penalty(1.0) for _ in range(100)])
+    assert dependent.mean() == pytest.approx(4, rel=0.15)
+    assert dependent.min() > independent.max()
+
+
+def test_the_condition_matrix_holds_statements_and_rate():
+    arrays = encode_conditions([Condition(statements="PVC", heart_rate=140), Condition()])
+    table = condition_matrix(arrays)
+    assert torch.equal(table[:, :-1], statement_matrix(arrays))
+    assert table[0, -1].item() == pytest.approx(np.log(2))
+    assert table[1, -1] == 0
+
+
+@pytest.fixture(scope="module")
+def data(ecgs):
+    return TrainingData(ecgs.signals, ecgs.groups, ecgs.conditions)
+
+
+def test_the_prior_is_fitted_to_typical_beats(tiny, data):
+    networks = TwinNetworks(ARCHITECTURES["tiny"])
+    prior = fit_prior(networks, data)
+    beats = torch.from_numpy(data.beats.typical)
+    expected = prior(statement_matrix(data.encoded), torch.from_numpy(data.beats.rates))
+    assert (expected - beats).square().mean() < (beats - beats.mean(dim=0)).square().mean()
+    # Effects of centred factors: on average the expected beat is the mean one.
+    assert torch.allclose(expected.mean(dim=0), beats.mean(dim=0), atol=1e-4)
+
+
+def test_residuals_are_known_of_leads_that_are_there():
+    present = np.zeros((2, 12), dtype=bool)
+    present[0, :6] = True
+    present[1, [0, 7]] = True
+    kept = known_leads(torch.ones(2, 8, 95), present)[..., 0]
+    assert kept[0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert kept[1].tolist() == [1, 0, 0, 1, 0, 0, 0, 0]
+
+
+def test_references_are_seen_whole_first(tiny, data):
+    networks, beats = tiny.networks_, torch.from_numpy(data.beats.typical)
+    references = References.of(networks, data)
+    n_views = len(references.bases)
+    assert n_views > 1
+    assert references.residuals.shape == (n_views, len(data), 8, 95)
+    assert torch.allclose(references.bases.norm(dim=-1), torch.ones(n_views, len(data)), atol=1e-5)
+    assert references.own.min() >= 0
+    assert references.own.max() <= 1
+    # The first view has all leads and knows the condition: expected beat and residual are the beat.
+    statements = statement_matrix(data.encoded)
+    assert torch.equal(references.own[0], statements)
+    rates = torch.from_numpy(data.beats.rates)
+    found = references.residuals[0] + networks.prior(statements, rates)
+    assert torch.allclose(found, beats, atol=1e-5)
+    assert not torch.allclose(references.residuals[1], references.residuals[2], atol=1e-3)
+
+
+def test_a_recording_is_never_its_own_whole_reference(tiny, data):
+    flow = FlowData(tiny.networks_, data)
+    rows = np.repeat(np.arange(len(data)), 4)
+    latents, given, has_person = flow.draw(rows, rows, np.random.default_rng(0))
+    assert latents.shape == (len(rows), 24, 100)
+    assert len(given) == len(has_person) == len(rows)
+    whole = flow.references.bases[0, rows]
+    assert not (given.bases == whole).all(dim=1).any()
+    others = np.roll(rows, 4)
+    _, given, _ = flow.draw(rows, others, np.random.default_rng(0))
+    seen_whole = (given.bases == flow.references.bases[0, others]).all(dim=1).float().mean()
+    assert 0.05 < seen_whole < 0.5
+    # Rhythm and rate are the recording's own, not the reference's.
+    assert torch.equal(given.rhythm, flow.rhythm[rows])
+    assert torch.equal(given.rates, torch.from_numpy(data.beats.rates)[rows])
+
+
+def test_conditions_and_persons_are_left_out_for_guidance():
+    asked = [Condition(statements=["PVC", "LVH", "AFIB"], age=50, sex="F", heart_rate=80)] * 4000
+    kept, has_person = draw_dropped(encode_conditions(asked), np.random.default_rng(0))
+    empty = (kept.statements == 0).all(dim=1) & kept.age.isnan() & (kept.sex == 0) & kept.heart_rate.isnan()
+    assert empty.float().mean() == pytest.approx(0.15, abs=0.03)
+    assert has_person.float().mean() == pytest.approx(0.85, abs=0.03)
+    assert (empty & ~has_person).float().mean() == pytest.approx(0.05, abs=0.02)
+    assert 0.1 < ((kept.statements > 0).sum(dim=1) < 3)[~empty].float().mean() < 0.5
+
+
+def test_a_rhythm_is_learned_from_statements():
+    ecgs = make_ecgs(20, 2, statements=("SBRAD", "STACH"), random_state=1)
+    data = TrainingData(ecgs.signals, ecgs.groups, ecgs.conditions)
+    model = RhythmModel()
+    loss = -fit_rhythm(model, data, LoopSettings(n_steps=40, learning_rate=5e-3), verbose=False)
+    assert loss < 2 * np.log(96)  # less than bins by chance
+    uniforms = torch.from_numpy(row_uniforms(row_seeds(0, 60), 60))
+    unknown = torch.full((60,), float("nan"))
+
+    def rates(statement):
+        asked = encode_conditions([Condition(statements=statement)] * 60)
+        times = model.draw(asked, unknown, uniforms, 10.0)
+        return np.array([60 * (len(one) - 1) / float(one[-1] - one[0]) for one in times])
+
+    assert np.median(rates("SBRAD")) < 60
+    assert np.median(rates("STACH")) > 95
+
+
+def test_a_rhythm_is_fitted_the_same_twice(data):
+    one, two = (TwinNetworks(ARCHITECTURES["tiny"], seed=1).rhythm for _ in range(2))
+    for model in (one, two):
+        fit_rhythm(model, data, LoopSettings(n_steps=2), seed=3, verbose=False)
+    for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert (one.ratio_bins.diff() > 0).all()
+    assert (one.rate_bins.diff() > 0).all()
+
+
+def test_recordings_with_too_few_beats_teach_no_rhythm(ecgs):
+    flat = TrainingData(np.zeros_like(ecgs.signals[:4]), ecgs.groups[:4])
+    model = RhythmModel()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert np.isnan(fit_rhythm(model, flat, LoopSettings(n_steps=2), verbose=False))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    mixed = TrainingData(np.concatenate([flat.signals, ecgs.signals[:4]]), np.arange(8))
+    assert np.isfinite(fit_rhythm(model, mixed, LoopSettings(n_steps=2), verbose=False))
+
+
+def test_all_stages_take_recordings_with_two_beats():
+    ecgs = make_ecgs(8, 2, statements=("SBRAD",), seconds=2.5, random_state=0)
+    rows = [i for i, signal in enumerate(ecgs.signals) if len(r_peaks(signal)) < 3]
+    data = TrainingData(ecgs.signals[rows], ecgs.groups[rows], [ecgs.conditions[i] for i in rows])
+    assert len(np.unique(data.groups)) > 2
+    networks = TwinNetworks(ARCHITECTURES["tiny"])
+    settings = StageSettings(extractor_epochs=1, rhythm_epochs=1, denoiser_epochs=1, distillation_epochs=1)
+    scores = fit_networks(networks, data, settings, verbose=False)
+    assert np.isfinite(scores["denoiser"])
+    assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_changes_its_own_networks_alone(tiny, data, stage):
+    networks = TwinNetworks(ARCHITECTURES["tiny"])
+    networks.load_state_dict(tiny.networks_.state_dict())
+    before = {key: value.clone() for key, value in networks.state_dict().items()}
+    few = TrainingData(data.signals[:8], data.groups[:8], data.conditions[:8])
+    settings = StageSettings(extractor_epochs=1, rhythm_epochs=1, denoiser_epochs=1, distillation_epochs=1)
+    fit_networks(networks, few, settings, stages=[stage], verbose=False)
+    changed = {key for key, value in networks.state_dict().items() if not torch.equal(value, before[key])}
+    own = {
+        "autoencoder": {"autoencoder", "denoiser"},
+        "denoiser": {"denoiser", "prior"},
+        "distillation": {"denoiser"},
+    }.get(stage, {stage})
+    assert {key.split(".")[0] for key in changed} == own
+    if stage == "autoencoder":
+        assert {key for key in changed if key.startswith("denoiser")} == {"denoiser.spread"}
+
+
+# ----- distillation
+
+
+def test_the_teacher_solves_each_row_through_its_own_times():
+    spread = torch.tensor([2.0, 0.5])[:, None]
+
+    def exact(x, time):
+        t = time[:, None, None]
+        return t * spread**2 / (t**2 * spread**2 + (1 - t) ** 2) * x
+
+    begin, end = torch.tensor([0.1, 0.3, 0.6]), torch.tensor([0.3, 0.6, 1.0])
+    times = begin[:, None] + (end - begin)[:, None] * torch.linspace(0, 1, 101)
+    x = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+
+    def deviation(t):
+        return (t[:, None, None] ** 2 * spread**2 + (1 - t[:, None, None]) ** 2).sqrt()
+
+    assert torch.allclose(_solve(exact, x, times), deviation(end) / deviation(begin) * x, rtol=0.02)
+
+
+@pytest.mark.parametrize("n_steps", [1, 4, None])
+def test_steps_to_distil_lie_on_the_grid_of_sampling(n_steps):
+    times = _draw_times(200, n_steps, torch.Generator().manual_seed(0))
+    assert ((times >= 0) & (times <= 1)).all()
+    if n_steps is None:
+        assert times.shape == (200, 1)
+    else:
+        assert (times.diff(dim=1) > 0).all()
+        coarse = time_grid(n_steps)
+        begins = torch.searchsorted(coarse, times[:, 0].contiguous())
+        assert torch.allclose(coarse[begins], times[:, 0], atol=1e-6)
+        assert torch.allclose(coarse[begins + 1], times[:, -1], atol=1e-6)
+        assert set(begins.tolist()) == set(range(n_steps))
+
+
+def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_many(tiny, ecgs):
+    networks = copy.deepcopy(tiny.networks_)
+    data = TrainingData(ecgs.signals, ecgs.groups, ecgs.conditions)
+    persons = Persons.of(networks, ecgs.signals[:8], data.leads[:8], ecgs.conditions[:8])
+    seeds = row_seeds(0, 8)
+
+    def latents(of, **settings):
+        given = draw_rhythms(of, persons, ecgs.conditions[:8], seeds, settings)
+        return draw_latents(of, given, seeds, settings)
+
+    once = {"n_steps": 3, "sampler": "shortcut", "guidance_scale": 1.0, "person_scale": 1.0}
+    guided = {"n_steps": 30, "sampler": "dpm", "guidance_scale": 2.0, "person_scale": 2.0}
+    wanted = latents(networks, **guided)
+    before = (latents(networks, **once) - wanted).square().mean()
+    settings = LoopSettings(n_steps=200, learning_rate=3e-3, ema_decay=0.98)
+    fit_few_steps(
+        networks,
+        data,
+        settings,
+        n_steps=3,
+        guidance_scale=2.0,
+        person_scale=2.0,
+        batch_size=24,
+        verbose=False,
+    )
+    after = (latents(networks, **once) - wanted).square().mean()
+    assert after < 0.6 * before

@@ -2,8 +2,8 @@
 
 from .flow import denoising_loss
 from .guidance import guided
-from .noise import row_noise, row_seeds
-from .samplers import SAMPLERS, dpm_solver, euler, heun, time_grid
+from .noise import row_noise, row_seeds, row_uniforms
+from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
 
 __all__ = [
     "SAMPLERS",
@@ -14,5 +14,7 @@ __all__ = [
     "heun",
     "row_noise",
     "row_seeds",
+    "row_uniforms",
+    "shortcut",
     "time_grid",
 ]

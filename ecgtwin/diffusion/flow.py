@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""``(x_t (n, c, m), time (n,)) -> clean x_1 (n, c, m)``"""
+Predict = Callable[..., Tensor]
+"""``(x_t (n, c, m), time (n,), [until (n,)]) -> clean x_1 (n, c, m)``"""
 
 
 def sample_times(n: int, generator: torch.Generator) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .flow import Predict
 
-Denoise = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""``(x, time, has_condition (k n,), has_person (k n,)) -> clean latents``, for k repeats of n rows"""
+Denoise = Callable[..., Tensor]
+"""``(x, time, has_condition (k n,), has_person (k n,), until) -> clean latents``, for k repeats of n rows"""
 
 
 def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Predict:
@@ -36,11 +36,12 @@ def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Pred
     )
     parts = [corner for corner in corners if corner[2]]
 
-    def predict(x: Tensor, time: Tensor) -> Tensor:
+    def predict(x: Tensor, time: Tensor, until: Tensor | None = None) -> Tensor:
         # All in one batch: one large call costs less than three small ones.
         k, n = len(parts), len(x)
         flags = torch.tensor([part[:2] for part in parts], device=x.device).repeat_interleave(n, dim=0)
-        clean = denoise(x.repeat(k, 1, 1), time.repeat(k), flags[:, 0], flags[:, 1])
+        until = None if until is None else until.repeat(k)
+        clean = denoise(x.repeat(k, 1, 1), time.repeat(k), flags[:, 0], flags[:, 1], until)
         weight = torch.tensor([part[2] for part in parts], dtype=x.dtype, device=x.device)
         return (clean.unflatten(0, (k, n)) * weight[:, None, None, None]).sum(dim=0)
 

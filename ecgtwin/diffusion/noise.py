@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..exceptions import InputError
@@ -47,3 +48,12 @@ def row_noise(seeds: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tenso
         for seed in seeds
     ]
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)
+
+
+def row_uniforms(seeds: Sequence[tuple[int, int]], n: int) -> NDArray[np.float32]:
+    """Draw numbers in [0, 1) for rhythms, ``(len(seeds), n)``, each row from a stream beside its noise."""
+    rows = [
+        np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, 1]))).random(n, dtype=np.float32)
+        for seed in seeds
+    ]
+    return np.stack(rows) if rows else np.empty((0, n), dtype=np.float32)

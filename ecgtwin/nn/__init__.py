@@ -2,18 +2,25 @@
 
 from .architecture import ARCHITECTURES, Architecture
 from .autoencoder import PatchAutoencoder
+from .conditioning import Conditioning
 from .denoiser import Denoiser
 from .extractor import BaseExtractor
 from .networks import TwinNetworks
-from .tokens import ConditionArrays, encode_conditions
+from .prior import BeatPrior
+from .rhythm import RhythmModel
+from .tokens import ConditionArrays, encode_conditions, statement_matrix
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "BaseExtractor",
+    "BeatPrior",
     "ConditionArrays",
+    "Conditioning",
     "Denoiser",
     "PatchAutoencoder",
+    "RhythmModel",
     "TwinNetworks",
     "encode_conditions",
+    "statement_matrix",
 ]

@@ -40,8 +40,8 @@ class Architecture:
     base_dim: int = 256
     extractor_widths: tuple[int, ...] = (48, 72, 112, 144)
     extractor_layers: int = 1
-    denoiser_widths: tuple[int, int, int] = (96, 160, 256)
-    denoiser_layers: int = 2
+    denoiser_widths: tuple[int, int, int] = (80, 128, 192)
+    denoiser_layers: int = 3
     embedding_dim: int = 128
     token_dim: int = 96
     heads: int = 4

@@ -2,7 +2,9 @@
 
 Two pathways, as in ECGTwin: time and person (the base vector) act through adaptive normalisation
 (adaLN-Zero, Peebles & Xie 2023); statements, age, sex and heart rate act as tokens through
-cross-attention. Attention at every level lets the beats of one recording agree with each other.
+cross-attention. Beside them the context says, patch by patch, when the heart beats and what a beat
+of this person would be to first order. Attention at the two coarser levels lets the beats of one
+recording agree.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .architecture import Architecture
+from .conditioning import N_CHANNELS
 from .layers import CrossAttention, FourierFeatures, RowLinear, SelfAttention
 from .tokens import ConditionArrays, ConditionTokens
 
@@ -33,23 +36,27 @@ class _Modulation(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Convolution or feed-forward, self-attention and cross-attention, each gated by the embedding."""
+    """Self-attention and cross-attention, where asked for, then convolution or feed-forward.
 
-    def __init__(self, width: int, a: Architecture, *, cross: bool, feed: bool) -> None:
+    Each but cross-attention is gated by the embedding.
+    """
+
+    def __init__(self, width: int, a: Architecture, *, attends: bool, feed: bool) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(3))
         self.mix_modulation = _Modulation(a.embedding_dim, width)
-        self.attend_modulation = _Modulation(a.embedding_dim, width)
-        self.attend = SelfAttention(width, a.heads)
-        self.read = CrossAttention(width, a.token_dim, a.heads) if cross else None
-        if self.read is not None:
+        self.attends = attends
+        if attends:
+            self.attend_modulation = _Modulation(a.embedding_dim, width)
+            self.attend = SelfAttention(width, a.heads)
+            self.read = CrossAttention(width, a.token_dim, a.heads)
             nn.init.zeros_(self.read.out.weight)
         self.mix = _FeedForward(width) if feed else _TokenConvolution(width)
 
     def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
-        scale, shift, gate = self.attend_modulation(embedding)
-        x = x + gate * self.attend(self.norms[0](x) * scale + shift)
-        if self.read is not None:
+        if self.attends:
+            scale, shift, gate = self.attend_modulation(embedding)
+            x = x + gate * self.attend(self.norms[0](x) * scale + shift)
             x = x + self.read(self.norms[1](x), tokens, present)
         scale, shift, gate = self.mix_modulation(embedding)
         return x + gate * self.mix(self.norms[2](x) * scale + shift)
@@ -105,30 +112,39 @@ class Denoiser(nn.Module):
             nn.SiLU(),
             RowLinear(a.embedding_dim, a.embedding_dim),
         )
+        self.until = RowLinear(self.time_features.width, a.embedding_dim)
+        nn.init.zeros_(self.until.weight)
         self.base_scale = math.sqrt(a.base_dim)  # a unit vector's entries, brought to unit variance
         self.nobody = nn.Parameter(torch.randn(a.base_dim) * 0.1)
         self.person = nn.Sequential(
             RowLinear(a.base_dim, a.embedding_dim), nn.SiLU(), RowLinear(a.embedding_dim, a.embedding_dim)
         )
         self.tokens = ConditionTokens(a.token_dim)
-        self.enter = nn.Linear(3 * a.latent_dim, w0)
-        self.down0 = nn.ModuleList(_Layer(w0, a, cross=False, feed=False) for _ in range(2))
+        self.enter = nn.Linear(3 * (2 * a.latent_dim + N_CHANNELS), w0)
+        self.down0 = nn.ModuleList(_Layer(w0, a, attends=False, feed=False) for _ in range(2))
         self.to1 = nn.Linear(2 * w0, w1)
-        self.down1 = nn.ModuleList(_Layer(w1, a, cross=True, feed=False) for _ in range(2))
+        self.down1 = nn.ModuleList(_Layer(w1, a, attends=True, feed=False) for _ in range(2))
         self.to2 = nn.Linear(2 * w1, w2)
-        self.middle = nn.ModuleList(_Layer(w2, a, cross=True, feed=True) for _ in range(a.denoiser_layers))
+        self.middle = nn.ModuleList(_Layer(w2, a, attends=True, feed=True) for _ in range(a.denoiser_layers))
         self.from2 = nn.Linear(w2, 2 * w1)
         self.join1 = nn.Linear(2 * w1, w1)
-        self.up1 = nn.ModuleList(_Layer(w1, a, cross=True, feed=False) for _ in range(2))
+        self.up1 = nn.ModuleList(_Layer(w1, a, attends=True, feed=False) for _ in range(2))
         self.from1 = nn.Linear(w1, 2 * w0)
         self.join0 = nn.Linear(2 * w0, w0)
-        self.up0 = nn.ModuleList(_Layer(w0, a, cross=False, feed=False) for _ in range(2))
+        self.up0 = nn.ModuleList(_Layer(w0, a, attends=False, feed=False) for _ in range(2))
         last = nn.Linear(w0, a.latent_dim)
         nn.init.zeros_(last.weight)
         self.leave = nn.Sequential(nn.LayerNorm(w0), nn.SiLU(), last)
 
     def forward(
-        self, x: Tensor, time: Tensor, base: Tensor, has_base: Tensor, conditions: ConditionArrays
+        self,
+        x: Tensor,
+        time: Tensor,
+        base: Tensor,
+        has_base: Tensor,
+        conditions: ConditionArrays,
+        context: Tensor,
+        until: Tensor | None = None,
     ) -> Tensor:
         """Predict clean latents.
 
@@ -143,17 +159,23 @@ class Denoiser(nn.Module):
         has_base : bool Tensor (n,)
             False where there is no person.
         conditions : ConditionArrays of n
+        context : Tensor (n, latent_dim + N_CHANNELS, m)
+            The latents of counterfactual beats and the rhythm, as `Conditioning.context` makes it.
+        until : Tensor (n,), optional
+            The time that an Euler step with this prediction is to reach; by default it is infinitesimal.
         """
         t, s = time[:, None, None], self.spread[:, None]
         scale = (t * t * s * s + (1 - t) ** 2).rsqrt()
-        body = self._network(x * scale, time, base, has_base, conditions)
+        beats, rhythm = context.split([x.shape[1], context.shape[1] - x.shape[1]], dim=1)
+        seen = torch.cat([x * scale, beats / s, rhythm], dim=1)
+        embedding = self.time(self.time_features(2 * time - 1))
+        if until is not None:
+            embedding = embedding + self.until(self.time_features(2 * until - 1))
+        base = torch.where(has_base[:, None], base * self.base_scale, self.nobody)
+        body = self._network(seen, embedding + self.person(base), conditions)
         return t * s * s * scale * scale * x + s * (1 - t) * scale * body
 
-    def _network(
-        self, x: Tensor, time: Tensor, base: Tensor, has_base: Tensor, conditions: ConditionArrays
-    ) -> Tensor:
-        base = torch.where(has_base[:, None], base * self.base_scale, self.nobody)
-        embedding = self.time(self.time_features(2 * time - 1)) + self.person(base)
+    def _network(self, x: Tensor, embedding: Tensor, conditions: ConditionArrays) -> Tensor:
         tokens, present = self.tokens(conditions)
         condition = (embedding, tokens, present)
 

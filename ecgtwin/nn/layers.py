@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -39,12 +40,16 @@ class FourierFeatures(nn.Module):
 
 def rotate(x: Tensor) -> Tensor:
     """Rotary position encoding (Su et al. 2021) of ``(batch, heads, tokens, width)``."""
-    tokens, half = x.shape[-2], x.shape[-1] // 2
-    rates = 100.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angles = torch.arange(tokens, device=x.device, dtype=torch.float32)[:, None] * rates
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
+    cos, sin = _rotations(x.shape[-2], x.shape[-1] // 2, x.device, x.dtype)
+    a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+@lru_cache(maxsize=32)
+def _rotations(tokens: int, half: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    rates = 100.0 ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
+    angles = torch.arange(tokens, device=device, dtype=torch.float32)[:, None] * rates
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, present: Tensor | None = None) -> Tensor:

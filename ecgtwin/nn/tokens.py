@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..conditions import STATEMENTS, Condition
 from .layers import FourierFeatures, RowLinear
 
+N_STATEMENTS = len(STATEMENTS)
 _CODE = {code: i + 1 for i, code in enumerate(STATEMENTS)}
 _SEX = {None: 0, "M": 1, "F": 2}
 
@@ -87,6 +88,13 @@ def encode_conditions(conditions: Sequence[Condition]) -> ConditionArrays:
             [nan if c.heart_rate is None else c.heart_rate for c in conditions], dtype=torch.float32
         ),
     )
+
+
+def statement_matrix(conditions: ConditionArrays) -> Tensor:
+    """Return the statements as zeros and ones, ``(n, 71)``, in the order of `STATEMENTS`."""
+    numbers = conditions.statements
+    table = torch.zeros(len(numbers), N_STATEMENTS + 1, device=numbers.device)
+    return table.scatter_(1, numbers, 1.0)[:, 1:]  # the first column is the empty places
 
 
 class ConditionTokens(nn.Module):

@@ -1,17 +1,23 @@
 """Training: one loop for all stages, and what each stage learns from."""
 
+from .contrast import base_vectors, retrieval_top1
+from .data import TrainingData, step_generators
+from .flows import known_leads
 from .loop import LoopSettings, train
 from .pairs import PairSampler
-from .stages import STAGES, StageSettings, TrainingData, base_vectors, fit_networks, step_generators
+from .stages import STAGES, Distilled, StageSettings, fit_networks
 
 __all__ = [
     "STAGES",
+    "Distilled",
     "LoopSettings",
     "PairSampler",
     "StageSettings",
     "TrainingData",
     "base_vectors",
     "fit_networks",
+    "known_leads",
+    "retrieval_top1",
     "step_generators",
     "train",
 ]

@@ -1,0 +1,144 @@
+"""The rhythm model: when the heart beats under a condition, drawn before the beats themselves.
+
+Rhythm is a sequence of a dozen intervals with a long memory; a flow over 10 s of signal learns it
+slowly and with an error of bpm. Here a small autoregressive network draws first the heart rate, where
+none is asked for, and then one interval after the other, as a ratio to the mean interval. What it
+draws are quantile bins of the training set, so that an ectopic beat, its pause and atrial
+fibrillation need no assumption. The intervals are then scaled so that the rate is exactly the one
+asked for.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .layers import RowLinear
+from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
+
+N_BINS = 96
+MEMORY = 8
+"""Intervals that the next one depends on."""
+_WIDTH = 128
+_TYPICAL_RATE = 72.0
+_SHORTEST = 0.25  # seconds between two beats
+
+
+class RhythmModel(nn.Module):
+    """Intervals between R peaks, given statements, age, sex, rate, and the person's rate at another time."""
+
+    rate_bins: Tensor
+    ratio_bins: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Edges of the bins of log(rate / 72 bpm), and of log(interval / mean interval).
+        self.register_buffer("rate_bins", torch.linspace(-0.8, 0.8, N_BINS + 1))
+        self.register_buffer("ratio_bins", torch.linspace(-1, 1, N_BINS + 1))
+        self.condition = RowLinear(N_STATEMENTS + 6, _WIDTH)
+        self.rate = nn.Sequential(RowLinear(_WIDTH + 2, _WIDTH), nn.SiLU(), RowLinear(_WIDTH, N_BINS))
+        self.next = nn.Sequential(
+            RowLinear(_WIDTH + 1 + 2 * MEMORY, _WIDTH),
+            nn.SiLU(),
+            RowLinear(_WIDTH, _WIDTH),
+            nn.SiLU(),
+            RowLinear(_WIDTH, N_BINS),
+        )
+
+    def describe(self, conditions: ConditionArrays) -> Tensor:
+        """What both networks know of a condition, ``(n, width)``; its heart rate is not part of it."""
+        statements = statement_matrix(conditions)
+        age = torch.nan_to_num((conditions.age - 60) / 17)
+        sex = nn.functional.one_hot(conditions.sex, 3).float()
+        known = torch.stack([statements.any(dim=1), ~conditions.age.isnan()], dim=1).float()
+        return nn.functional.silu(self.condition(torch.cat([statements, age[:, None], sex, known], dim=1)))
+
+    def rate_logits(self, described: Tensor, own_rate: Tensor) -> Tensor:
+        """Logits ``(n, N_BINS)`` of the rate, from the person's rate at another time; NaN if not known."""
+        known = torch.isfinite(own_rate)
+        log = torch.where(known, (own_rate / _TYPICAL_RATE).log(), torch.zeros(()))
+        return self.rate(torch.cat([described, 3 * log[:, None], known[:, None].float()], dim=1))
+
+    def next_logits(self, described: Tensor, rate: Tensor, before: Tensor) -> Tensor:
+        """Logits of the next interval.
+
+        Parameters
+        ----------
+        described : Tensor (n, width)
+        rate : Tensor (n,)
+            Beats per minute.
+        before : Tensor (n, MEMORY)
+            Log ratios of the last intervals, the last one last; NaN before the first.
+        """
+        log = (rate / _TYPICAL_RATE).log()[:, None]
+        known = torch.isfinite(before)
+        past = torch.where(known, before, torch.zeros(()))
+        return self.next(torch.cat([described, 3 * log, 5 * past, known.float()], dim=1))
+
+    @torch.no_grad()
+    def draw(
+        self,
+        conditions: ConditionArrays,
+        own_rates: Tensor,
+        uniforms: Tensor,
+        seconds: float,
+    ) -> list[Tensor]:
+        """Draw the times of R peaks within `seconds`, in seconds.
+
+        Parameters
+        ----------
+        conditions : ConditionArrays of n
+            A heart rate that is given is met exactly, but for the share of a beat that a recording cuts off.
+        own_rates : Tensor (n,)
+            The person's rate at another time, NaN if not known; used where no rate is asked for.
+        uniforms : float Tensor (n, k)
+            Random numbers, one for the rate, one for the first peak, one for each interval.
+
+        Returns
+        -------
+        list of n float tensors
+        """
+        described = self.describe(conditions)
+        drawn = _draw_bins(self.rate_logits(described, own_rates), self.rate_bins, uniforms[:, 0])
+        rate = torch.where(conditions.heart_rate.isnan(), _TYPICAL_RATE * drawn.exp(), conditions.heart_rate)
+        mean = 60 / rate
+        shortest = mean.clamp(max=_SHORTEST)
+        before = torch.full((len(rate), MEMORY), float("nan"), device=rate.device)
+        intervals = []
+        needed = int(seconds / float(mean.min())) + 2
+        for k in range(2, min(uniforms.shape[1], 2 + needed)):
+            ratio = _draw_bins(self.next_logits(described, rate, before), self.ratio_bins, uniforms[:, k])
+            intervals.append((mean * ratio.exp()).maximum(shortest))
+            before = torch.cat([before[:, 1:], (intervals[-1] / mean).log()[:, None]], dim=1)
+        steps = torch.stack(intervals, dim=1)
+        first = uniforms[:, 1] * steps[:, 0]
+        return [_placed(*row, seconds) for row in zip(first, steps, mean, shortest, strict=True)]
+
+
+def _draw_bins(logits: Tensor, edges: Tensor, uniform: Tensor) -> Tensor:
+    """Draw from bins by the inverse of their distribution function, evenly within a bin."""
+    probability = logits.double().softmax(dim=1)
+    upper = probability.cumsum(dim=1)
+    u = uniform.double()[:, None]
+    chosen = torch.searchsorted(upper, u.clamp(max=1 - 1e-12)).clamp(max=N_BINS - 1)
+    lower = upper.gather(1, chosen) - probability.gather(1, chosen)
+    inside = ((u - lower) / probability.gather(1, chosen).clamp(min=1e-12)).clamp(0, 1)[:, 0].float()
+    left, right = edges[chosen[:, 0]], edges[chosen[:, 0] + 1]
+    return left + inside * (right - left)
+
+
+def _placed(first: Tensor, intervals: Tensor, mean: Tensor, shortest: Tensor, seconds: float) -> Tensor:
+    """Times of the beats within a recording, stretched until their mean interval is the one asked for."""
+    first = first.clamp(max=max(seconds - 2 * float(mean), 0.0))
+    count = int(((seconds - first) / mean).ceil()) - 1
+    count = max(1, min(count, len(intervals) - 1))
+    steps = intervals * (count * mean / intervals[:count].sum())
+    for _ in range(count):  # what became too short is held, and the others make up for it
+        held = steps[:count] <= shortest
+        if bool((steps[:count] >= shortest).all() | held.all()):
+            break
+        rest = count * mean - held.sum() * shortest
+        steps = torch.where(steps <= shortest, shortest, steps * (rest / steps[:count][~held].sum()))
+    times = first + torch.cat([torch.zeros_like(steps[:1]), steps[:count].cumsum(dim=0)])
+    # The next beat is not to fall into the recording: then all beats come later.
+    return times + (seconds - times[-1] - steps[count]).clamp(min=0)

@@ -1,0 +1,183 @@
+"""When the heart beats, as arrays: what the networks are told of rhythm, and typical beats to place by it.
+
+Everything here is at 100 Hz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .beats import r_peaks
+from .ecg import NATIVE_RATE
+from .leads import independent_leads
+
+Array = NDArray[Any]
+
+BEFORE, AFTER = 35, 60
+"""Samples of a beat before its R peak, and from it on."""
+BEAT = BEFORE + AFTER
+
+_OWN_SHARE = 0.6
+"""Of the interval between two R peaks, what belongs to the first beat; the rest to the next."""
+
+N_CHANNELS = 16
+_PATCH = 10
+_BUMP_SAMPLES = 1.5
+_LONGEST = 3.0  # seconds; further away is as good as never
+
+
+@dataclass(frozen=True)
+class Beats:
+    """The R peaks of recordings, and a typical beat of each.
+
+    Parameters
+    ----------
+    peaks : sequence of n int arrays
+        Sample numbers.
+    typical : float32 array (n, 8, BEAT)
+        The median beat in mV, aligned on R, of the 8 independent leads; 0 is the lead's own median.
+    rates : float32 array (n,)
+        Beats per minute; NaN where there are fewer than two beats.
+    """
+
+    peaks: Sequence[NDArray[np.intp]]
+    typical: NDArray[np.float32]
+    rates: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, signals: Array, peaks: Sequence[NDArray[np.intp]] | None = None) -> Self:
+        """Find the beats of recordings ``(n, 12, t)`` in mV; leads that are missing may be zero."""
+        if peaks is None:
+            peaks = [r_peaks(one, NATIVE_RATE) for one in signals]
+        typical = [
+            typical_beat(independent_leads(one), found) for one, found in zip(signals, peaks, strict=True)
+        ]
+        rates = [mean_rate(found) for found in peaks]
+        return cls(peaks, np.array(typical, dtype=np.float32), np.array(rates, dtype=np.float32))
+
+
+def mean_rate(peaks: Array) -> float:
+    """Return 60 over the mean interval, in beats per minute; NaN for fewer than two beats."""
+    return 60 * NATIVE_RATE * (len(peaks) - 1) / float(peaks[-1] - peaks[0]) if len(peaks) > 1 else np.nan
+
+
+def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
+    """Return the median beat ``(n_leads, BEAT)`` of a recording ``(n_leads, t)``.
+
+    A sample counts for the beat it belongs to alone, so that a fast heart's next beat is not in it;
+    where no beat has a sample it is 0.
+    """
+    offsets = beat_offsets(peaks, leads.shape[-1])
+    inside = offsets < BEAT
+    stacked = np.full((len(peaks) + 1, len(leads), BEAT), np.nan, dtype=np.float32)
+    # Offsets rise through a beat and fall at the border to the next.
+    beat = np.cumsum(np.diff(offsets, prepend=offsets[:1]) < 0)
+    leads = leads - np.median(leads, axis=-1, keepdims=True)
+    if inside.any():
+        beat = beat - beat[inside][0]
+        keep = inside & (beat <= len(peaks))
+        stacked[beat[keep], :, offsets[keep]] = leads[:, keep].T
+    present = np.isfinite(stacked).any(axis=0)
+    filled = np.where(present, stacked, 0)
+    return np.nanmedian(filled, axis=0).astype(np.float32)
+
+
+def beat_offsets(peaks: Array, length: int) -> NDArray[np.int16]:
+    """Return for each sample its place in the beat it belongs to, ``(length,)``; BEAT is outside of any."""
+    if not len(peaks):
+        return np.full(length, BEAT, dtype=np.int16)
+    peaks = np.asarray(peaks)
+    # The border between two beats; nothing is known beyond the first and the last.
+    borders = peaks[:-1] + _OWN_SHARE * np.diff(peaks)
+    time = np.arange(length)
+    offsets = time - peaks[np.searchsorted(borders, time, side="left")] + BEFORE
+    return np.where((offsets >= 0) & (offsets < BEAT), offsets, BEAT).astype(np.int16)
+
+
+def rhythm_channels(peaks: Array, length: int) -> NDArray[np.float32]:
+    """Return what the denoiser is told of the rhythm, ``(N_CHANNELS, length / 10)``.
+
+    Of each patch of 100 ms: how near an R peak each of its samples is, and at its middle the times
+    since the last and to the next R peak, their sum and their ratio, on scales of about one.
+    """
+    time = np.arange(length)
+    n_patches = length // _PATCH
+    middle = (np.arange(n_patches) + 0.5) * _PATCH - 0.5
+    channels = np.zeros((N_CHANNELS, n_patches), dtype=np.float32)
+    peaks = np.asarray(peaks, dtype=np.float64)
+    if len(peaks):
+        distance = np.abs(time[:, None] - peaks).min(axis=1)
+        near = np.exp(-0.5 * (distance / _BUMP_SAMPLES) ** 2)
+        channels[:_PATCH] = near[: n_patches * _PATCH].reshape(n_patches, _PATCH).T
+    edges = np.concatenate([[-np.inf], peaks, [np.inf]])
+    following = np.searchsorted(peaks, middle, side="right")
+    since = np.minimum((middle - edges[following]) / NATIVE_RATE, _LONGEST)
+    until = np.minimum((edges[following + 1] - middle) / NATIVE_RATE, _LONGEST)
+    phase = 2 * np.pi * since / (since + until)
+    channels[_PATCH:] = [
+        np.log(since + 0.05),
+        np.log(until + 0.05),
+        np.log(since + until),
+        np.sin(phase),
+        np.cos(phase),
+        np.exp(-((since - 0.25) ** 2) / 0.02),  # about the T wave
+    ]
+    return channels
+
+
+_STEADY_BEFORE, _STEADY_AFTER = 20, 50
+_QRS = (-9, 12)  # samples from R that belong to the QRS complex of any shape
+_SAME_ORIGIN = 0.85  # likeness of two QRS complexes that one focus gives
+
+
+def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.float32]:
+    """Make the beats of one recording ``(n_leads, t)`` those of one heart.
+
+    The ventricles repeat themselves: where two beats have one origin, real QRS complexes differ by a
+    twentieth of their height. What a beat differs by from the mean of its like is reduced, in full
+    within QRS and by half up to the end of T. The baseline, beats of another origin, and what lies
+    between beats (P or fibrillatory waves) stay as they are.
+
+    Parameters
+    ----------
+    leads : array (n_leads, t)
+        Millivolts at 100 Hz.
+    peaks : int array
+        R peaks, as sample numbers.
+    variation : float
+        The share of the differences that is kept: 1 keeps all, 0 makes the beats equal.
+    """
+    length = leads.shape[-1]
+    if len(peaks) < 3 or variation == 1:
+        return np.asarray(leads, dtype=np.float32)
+    offsets = np.arange(-_STEADY_BEFORE, _STEADY_AFTER)
+    padded = np.pad(leads, ((0, 0), (_STEADY_BEFORE, _STEADY_AFTER)), mode="edge")
+    places = peaks[:, None] + _STEADY_BEFORE + offsets  # (k, w)
+    beats = padded[:, places].transpose(1, 0, 2)  # (k, n_leads, w)
+
+    complexes = beats[:, :, (offsets >= -8) & (offsets < 10)].reshape(len(peaks), -1)
+    complexes = complexes - complexes.mean(axis=1, keepdims=True)
+    usual = np.median(complexes, axis=0)
+    scale = np.linalg.norm(complexes, axis=1) * np.linalg.norm(usual)
+    alike = complexes @ usual > _SAME_ORIGIN * np.maximum(scale, 1e-9)
+    whole = (peaks >= 5 - _QRS[0]) & (peaks < length - _QRS[1] - 5)
+    if (alike & whole).sum() < 3:
+        return np.asarray(leads, dtype=np.float32)
+
+    rest = beats - beats[alike & whole].mean(axis=0)
+    start = rest[:, :, (offsets >= -14) & (offsets < -9)].mean(axis=2, keepdims=True)
+    end = rest[:, :, (offsets >= 13) & (offsets < 18)].mean(axis=2, keepdims=True)
+    rest -= start + (end - start) * np.clip((offsets + 11.5) / 26.5, 0, 1)  # the baseline
+    within = np.clip(np.minimum(offsets - _QRS[0] + 5, _QRS[1] + 5 - offsets) / 5, 0, 1)
+    later = 0.5 * np.clip((_STEADY_AFTER - offsets) / 8, 0, 1) * (offsets > 0)
+    following = np.diff(peaks, append=peaks[-1] + length)
+    weight = np.maximum(within, later) * (offsets < following[:, None] - 22) * alike[:, None]
+    change = (1 - variation) * rest * weight[:, None]
+    steady = padded.T.copy()
+    np.subtract.at(steady, places.ravel(), change.transpose(0, 2, 1).reshape(-1, len(leads)))
+    return np.ascontiguousarray(steady[_STEADY_BEFORE : _STEADY_BEFORE + length].T, dtype=np.float32)

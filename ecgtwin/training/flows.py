@@ -1,0 +1,254 @@
+"""The denoiser's stage: the flow, given person, condition and rhythm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..diffusion.flow import denoising_loss
+from ..leads import independent_leads
+from ..nn import BeatPrior, ConditionArrays, Conditioning, TwinNetworks, statement_matrix
+from ..rhythm import beat_offsets, rhythm_channels, typical_beat
+from .contrast import base_vectors, lead_masks
+from .data import TrainingData, step_generators
+from .loop import LoopSettings, train
+from .pairs import PairSampler
+
+RARE_SHARE = 0.25
+"""Of the recordings of a batch, how many are drawn by a statement drawn first."""
+
+TRUE_SHARE = 0.4
+"""Of the others, how many have another recording of their person as reference."""
+
+
+def fit_prior(networks: TwinNetworks, data: TrainingData) -> BeatPrior:
+    """Fit the linear model of typical beats, in closed form."""
+    device = networks.prior.mean.device
+    bases = base_vectors(networks.extractor, data.signals, data.leads, None)
+    rates, beats = torch.from_numpy(data.beats.rates), torch.from_numpy(data.beats.typical)
+    rows = torch.isfinite(rates)  # the others have no beats to learn from
+    networks.prior.cpu().fit(beats[rows], data.encoded[rows], rates[rows], bases[rows])
+    return networks.prior.to(device)
+
+
+def known_leads(residuals: Tensor, present: NDArray[np.bool_]) -> Tensor:
+    """Keep residuals ``(n, 8, BEAT)`` of the leads present ``(n, 12)``; of others nothing is known."""
+    there = torch.from_numpy(independent_leads(present[..., None])).to(residuals)
+    return residuals * there
+
+
+@dataclass(frozen=True)
+class References:
+    """Recordings as references, each seen in several ways: ``(v, n, ...)``, of which the first is whole.
+
+    Parameters
+    ----------
+    bases : Tensor (v, n, base_dim)
+    residuals : Tensor (v, n, 8, BEAT)
+        Of their typical beats, as far as the view has the leads.
+    own : Tensor (v, n, 71)
+        Their statements where the view knows them, else guessed.
+    """
+
+    bases: Tensor
+    residuals: Tensor
+    own: Tensor
+
+    @classmethod
+    def of(cls, networks: TwinNetworks, data: TrainingData, seed: int = 0) -> References:
+        """See recordings whole and in halves, with and without their condition and all leads."""
+        rng = np.random.default_rng([seed, len(data)])
+        half, prior = data.signals.shape[-1] // 2, networks.prior
+        left, right = slice(None, half), slice(half, None)
+        device = networks.autoencoder.basis.device
+        rates = torch.nan_to_num(torch.from_numpy(data.beats.rates), nan=72.0).to(device)
+        statements = statement_matrix(data.encoded).to(device)
+        typical = [torch.from_numpy(data.beats.typical), _typical(data, left), _typical(data, right)]
+        bases, residuals, own = [], [], []
+        for part, knows, masked in (
+            (0, True, False),
+            (1, True, False),
+            (2, True, False),
+            (1, False, False),
+            (2, False, True),
+        ):
+            leads = lead_masks(data.leads, rng) if masked else data.leads
+            signals = data.signals[..., (slice(None), left, right)[part]]
+            base = base_vectors(networks.extractor, signals, leads, data.encoded if knows else None)
+            base = base.to(device)
+            as_recorded = statements if knows else prior.guessed(base)
+            bases.append(base)
+            residuals.append(known_leads(typical[part].to(device) - prior(as_recorded, rates), leads))
+            own.append(as_recorded)
+        return cls(torch.stack(bases), torch.stack(residuals), torch.stack(own))
+
+
+def _typical(data: TrainingData, part: slice) -> Tensor:
+    """Typical beats of a part of each recording; of the whole where the part has no beat."""
+    found = []
+    start, stop, _ = part.indices(data.signals.shape[-1])
+    for signal, peaks, whole in zip(data.signals, data.beats.peaks, data.beats.typical, strict=True):
+        inside = peaks[(peaks >= start) & (peaks < stop)] - start
+        leads = independent_leads(signal)[:, start:stop]
+        found.append(typical_beat(leads, inside) if len(inside) else whole)
+    return torch.from_numpy(np.array(found, dtype=np.float32))
+
+
+class FlowData:
+    """Latents of recordings and all that the flow is given of them, computed once and kept on the device."""
+
+    def __init__(self, networks: TwinNetworks, data: TrainingData, seed: int = 0) -> None:
+        self.networks, self.data = networks, data
+        self.device = networks.autoencoder.basis.device
+        self.references = References.of(networks, data, seed)
+        self.latents = encode_latents(networks, data.signals)
+        length = self.latents.shape[-1] * networks.architecture.patch
+        peaks = data.beats.peaks
+        self.offsets = self._held(np.array([beat_offsets(one, length) for one in peaks]))
+        self.rhythm = self._held(np.array([rhythm_channels(one, length) for one in peaks]))
+        self.rates = torch.nan_to_num(self._held(data.beats.rates), nan=72.0)
+        self.conditions = data.encoded.to(self.device)
+        self.statements = statement_matrix(self.conditions)
+
+    def draw(
+        self, rows: NDArray[Any], references: NDArray[Any], rng: np.random.Generator
+    ) -> tuple[Tensor, Conditioning, Tensor]:
+        """Return latents of `rows`, what the flow is told of them, and bool ``(n,)``, which persons."""
+        n, views = len(rows), len(self.references.bases)
+        # A recording that is its own reference is seen only in part, or it could be copied.
+        view = np.where(rows == references, rng.integers(1, views, n), rng.integers(views, size=n))
+        own, seen, of = self._held(rows), self._held(view), self._held(references)
+        conditions, has_person = draw_dropped(self.conditions[own], rng)
+        given = Conditioning(
+            conditions,
+            self.references.bases[seen, of],
+            self.references.residuals[seen, of] + self._mistaken(self.rates[of], rng),
+            self.references.own[seen, of],
+            self.rates[own],
+            self.offsets[own],
+            self.rhythm[own],
+        )
+        return self.latents[own], given, has_person
+
+    def _mistaken(self, rates: Tensor, rng: np.random.Generator) -> Tensor:
+        """Beats ``(n, 8, BEAT)`` of a condition wrongly ascribed to half of n references.
+
+        Without it a residual would be trusted in every direction, for most references show the target's
+        own condition; with it the flow learns to take from statements what statements can tell.
+        """
+        n = len(rates)
+        one, other = (self.statements[self._held(rng.integers(len(self.data), size=n))] for _ in "ab")
+        strength = rng.uniform(0, 1, n) * (rng.random(n) < 0.5)
+        wrong = self.networks.prior(one, rates) - self.networks.prior(other, rates)
+        return wrong * self._held(strength.astype(np.float32))[:, None, None]
+
+    def _held(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+def encode_latents(networks: TwinNetworks, signals: NDArray[np.float32]) -> Tensor:
+    """Return latents ``(n, latent_dim, m)`` of recordings ``(n, 12, t)``; m is a multiple of 4."""
+    autoencoder = networks.autoencoder
+    whole = signals.shape[-1] // (4 * autoencoder.patch) * 4 * autoencoder.patch
+    leads = independent_leads(signals)[..., :whole]
+    device = autoencoder.basis.device
+    with torch.no_grad():
+        return torch.cat(
+            [
+                autoencoder.encode(torch.from_numpy(np.ascontiguousarray(leads[i : i + 1024])).to(device))
+                for i in range(0, len(leads), 1024)
+            ]
+        )
+
+
+def draw_targets(
+    data: TrainingData, pairs: PairSampler, n: int, rng: np.random.Generator, rare_share: float = RARE_SHARE
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Draw recordings to generate and the reference for each; a share of them by a statement drawn first."""
+    by_statement = data.records_by_statement
+    n_rare = int(rng.binomial(n, rare_share)) if by_statement else 0
+    rare = np.array(
+        [rng.choice(by_statement[i]) for i in rng.integers(max(len(by_statement), 1), size=n_rare)], np.intp
+    )
+    first, second, _ = pairs.draw(n - n_rare, rng)
+    return np.concatenate([first, rare]), np.concatenate([second, pairs.partners(rare, rng)])
+
+
+def draw_dropped(conditions: ConditionArrays, rng: np.random.Generator) -> tuple[ConditionArrays, Tensor]:
+    """Leave out conditions and persons at random: each whole, for guidance, and single parts of a condition.
+
+    Returns the conditions that are kept, and bool ``(n,)``, which persons are.
+    """
+    n, s = conditions.statements.shape
+    kept = rng.random((n, s + 3)) < np.where(np.arange(s + 3) < s, 0.95, 0.85)
+    few = rng.random(n) < 0.2  # users ask for one statement where a report lists many
+    kept[few, :s] &= rng.random((int(few.sum()), s)) < 0.5
+    case = rng.random(n)
+    kept[case < 0.15] = False
+    device = conditions.age.device
+    has_person = torch.from_numpy((case < 0.1) | (case > 0.25)).to(device)
+    return conditions.keep(torch.from_numpy(kept).to(device)), has_person
+
+
+def fit_denoiser(
+    networks: TwinNetworks,
+    data: TrainingData,
+    settings: LoopSettings,
+    *,
+    validation: TrainingData | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    verbose: bool = True,
+) -> float:
+    """Train the flow; keep the weights that recover the recordings of `validation` best."""
+    pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
+    flow = FlowData(networks, data, seed)
+
+    def batch_loss(
+        of: FlowData, predict: Callable[..., Tensor], rows: Any, references: Any, seeds: Any
+    ) -> Tensor:
+        with torch.autocast(of.device.type, enabled=False):
+            clean, given, has_person = of.draw(rows, references, seeds[0])
+            context = given.context(networks.autoencoder, networks.prior, has_person)
+        return denoising_loss(
+            lambda x, t: predict(x, t, given.bases, has_person, given.conditions, context), clean, seeds[1]
+        )
+
+    def loss(step: int) -> Tensor:
+        seeds = step_generators(seed, step)
+        rows, references = draw_targets(data, pairs, batch_size, seeds[0])
+        return batch_loss(flow, networks.denoiser, rows, references, seeds).mean()
+
+    score = None
+    if validation is not None:
+        held = FlowData(networks, validation, seed)
+        order = np.random.default_rng(0).permutation(len(validation))[:1024]
+        references = PairSampler(validation.groups).partners(order, np.random.default_rng(1))
+
+        def score(average: torch.nn.Module) -> float:
+            total = 0.0
+            with torch.no_grad():
+                for i in range(0, len(order), 128):
+                    rows = slice(i, i + 128)
+                    seeds = step_generators(seed + 1, i)
+                    total += float(batch_loss(held, average, order[rows], references[rows], seeds).sum())
+            return -total / len(order)
+
+    return train(
+        networks.denoiser,
+        loss,
+        settings,
+        checkpoint=checkpoint,
+        score=score,
+        run=f"{data.digest} {seed}",
+        name="denoiser",
+        verbose=verbose,
+    )
