@@ -319,6 +319,20 @@ def test_rows_of_conditioning_stay_together(tiny, twin):
         assert torch.allclose(alone[0], together[1], atol=1e-5)
 
 
+@pytest.mark.parametrize(("statement", "kept"), [("AFIB", False), ("AFLT", False), ("SR", True)])
+def test_a_p_wave_of_the_person_is_kept_only_where_atria_make_one(tiny, twin, statement, kept):
+    given, _ = twin
+    asked = encode_conditions([Condition(statements=statement)])
+    p_wave, qrs = torch.zeros(2, 1, 8, BEAT)
+    p_wave[..., 10:20], qrs[..., 32:40] = 0.2, 1.0
+
+    def told(residuals):
+        return context(tiny, replace(given, residuals=residuals), asked, YES)
+
+    assert torch.equal(told(p_wave), told(torch.zeros_like(p_wave))) is not kept
+    assert not torch.equal(told(qrs), told(torch.zeros_like(qrs)))
+
+
 def test_what_is_not_told_the_networks_do_not_hear(tiny, twin):
     given, _ = twin
     x, time = torch.randn(1, 24, 100), torch.tensor([0.4])

@@ -7,12 +7,21 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..conditions import STATEMENTS
 from .autoencoder import PatchAutoencoder
 from .prior import BeatPrior, replay
 from .tokens import ConditionArrays, statement_matrix
 
 N_CHANNELS = 16
 """Of the rhythm, in each patch."""
+
+
+_NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
+_QRS_ONSET = 29  # samples from the start of a typical beat: 60 ms before R
+
+
+def _before_qrs(beats: Tensor) -> Tensor:
+    return torch.arange(beats.shape[-1], device=beats.device) < _QRS_ONSET
 
 
 @dataclass(frozen=True)
@@ -68,5 +77,9 @@ class Conditioning:
         statements = statement_matrix(self.conditions)
         told = statements.any(dim=1, keepdim=True)
         statements = torch.where(told, statements, torch.where(person, self.own, prior.usual))
-        beats = prior(statements, self.rates) + self.residuals * person[..., None]
+        residuals = self.residuals * person[..., None]
+        # Fibrillating or fluttering atria make no P wave, so there is none for a person to keep.
+        silent = (statements[:, _NO_P_WAVE] > 0.5).any(dim=1)
+        residuals = residuals * ~(silent[:, None, None] & _before_qrs(residuals))
+        beats = prior(statements, self.rates) + residuals
         return torch.cat([autoencoder.encode(replay(beats, self.offsets)), self.rhythm], dim=1)
