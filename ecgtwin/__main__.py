@@ -10,6 +10,7 @@ from typing import Any
 
 from .exceptions import CheckpointError, InputError
 
+# Those of `ecgtwin.training`, which takes seconds to import.
 STAGES = ("autoencoder", "extractor", "rhythm", "denoiser", "distillation")
 
 

@@ -94,7 +94,11 @@ def heart_rate(signal: Array, sampling_rate: float = 100.0) -> float:
     float
         NaN where fewer than two beats are found.
     """
-    peaks = r_peaks(signal, sampling_rate)
+    return mean_rate(r_peaks(signal, sampling_rate), sampling_rate)
+
+
+def mean_rate(peaks: Array, sampling_rate: float = 100.0) -> float:
+    """Return 60 over the mean interval between R peaks, in beats per minute; NaN for fewer than two."""
     if len(peaks) < 2:
         return float("nan")
     return float(60.0 * sampling_rate * (len(peaks) - 1) / (peaks[-1] - peaks[0]))

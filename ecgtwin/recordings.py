@@ -117,7 +117,7 @@ class Persons:
         told = statements.any(dim=1, keepdim=True)
         own = torch.where(told, statements, networks.prior.guessed(bases))
         rates = torch.from_numpy(beats.rates).to(device)
-        expected = networks.prior(own, torch.nan_to_num(rates, nan=72.0))
+        expected = networks.prior(own, rates)
         found = torch.isfinite(rates)[:, None, None]
         residuals = (torch.from_numpy(beats.typical).to(device) - expected) * found
         return cls(bases, known_leads(residuals, present), own, rates)
@@ -129,8 +129,8 @@ class Persons:
             device = networks.autoencoder.basis.device
             base = torch.zeros(1, networks.architecture.base_dim, device=device)
             usual = networks.prior.usual[None]
-            residual = torch.zeros_like(networks.prior(usual, usual.new_full((1,), 72.0)))
-            return cls(base, residual, usual, usual.new_full((1,), float("nan")))
+            rate = usual.new_full((1,), float("nan"))
+            return cls(base, torch.zeros_like(networks.prior(usual, rate)), usual, rate)
         parts, leads = [], []
         for ecg in references:
             signal, present = ecg.native()

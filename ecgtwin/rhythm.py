@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .beats import r_peaks
+from .beats import mean_rate, r_peaks
 from .ecg import NATIVE_RATE
 from .leads import independent_leads
 
@@ -26,6 +26,7 @@ _OWN_SHARE = 0.6
 """Of the interval between two R peaks, what belongs to the first beat; the rest to the next."""
 
 N_CHANNELS = 16
+"""Of a rhythm, in each patch."""
 _PATCH = 10
 _BUMP_SAMPLES = 1.5
 _LONGEST = 3.0  # seconds; further away is as good as never
@@ -61,42 +62,35 @@ class Beats:
         return cls(peaks, np.array(typical, dtype=np.float32), np.array(rates, dtype=np.float32))
 
 
-def mean_rate(peaks: Array) -> float:
-    """Return 60 over the mean interval, in beats per minute; NaN for fewer than two beats."""
-    return 60 * NATIVE_RATE * (len(peaks) - 1) / float(peaks[-1] - peaks[0]) if len(peaks) > 1 else np.nan
-
-
 def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
     """Return the median beat ``(n_leads, BEAT)`` of a recording ``(n_leads, t)``.
 
     A sample counts for the beat it belongs to alone, so that a fast heart's next beat is not in it;
     where no beat has a sample it is 0.
     """
-    offsets = beat_offsets(peaks, leads.shape[-1])
-    inside = offsets < BEAT
-    stacked = np.full((len(peaks) + 1, len(leads), BEAT), np.nan, dtype=np.float32)
-    # Offsets rise through a beat and fall at the border to the next.
-    beat = np.cumsum(np.diff(offsets, prepend=offsets[:1]) < 0)
+    if not len(peaks):
+        return np.zeros((len(leads), BEAT), dtype=np.float32)
     leads = leads - np.median(leads, axis=-1, keepdims=True)
-    if inside.any():
-        beat = beat - beat[inside][0]
-        keep = inside & (beat <= len(peaks))
-        stacked[beat[keep], :, offsets[keep]] = leads[:, keep].T
+    offsets, owners = beat_offsets(peaks, leads.shape[-1]), _owners(peaks, leads.shape[-1])
+    inside = offsets < BEAT
+    stacked = np.full((len(peaks), len(leads), BEAT), np.nan, dtype=np.float32)
+    stacked[owners[inside], :, offsets[inside]] = leads[:, inside].T
     present = np.isfinite(stacked).any(axis=0)
-    filled = np.where(present, stacked, 0)
-    return np.nanmedian(filled, axis=0).astype(np.float32)
+    return np.nanmedian(np.where(present, stacked, 0), axis=0).astype(np.float32)
 
 
 def beat_offsets(peaks: Array, length: int) -> NDArray[np.int16]:
     """Return for each sample its place in the beat it belongs to, ``(length,)``; BEAT is outside of any."""
     if not len(peaks):
         return np.full(length, BEAT, dtype=np.int16)
-    peaks = np.asarray(peaks)
-    # The border between two beats; nothing is known beyond the first and the last.
-    borders = peaks[:-1] + _OWN_SHARE * np.diff(peaks)
-    time = np.arange(length)
-    offsets = time - peaks[np.searchsorted(borders, time, side="left")] + BEFORE
+    offsets = np.arange(length) - np.asarray(peaks)[_owners(peaks, length)] + BEFORE
     return np.where((offsets >= 0) & (offsets < BEAT), offsets, BEAT).astype(np.int16)
+
+
+def _owners(peaks: Array, length: int) -> NDArray[np.intp]:
+    """Return for each sample the number of the beat it belongs to, ``(length,)``."""
+    borders = peaks[:-1] + _OWN_SHARE * np.diff(peaks)
+    return np.searchsorted(borders, np.arange(length), side="left")
 
 
 def rhythm_channels(peaks: Array, length: int) -> NDArray[np.float32]:

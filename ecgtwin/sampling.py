@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .beats import r_peaks
+from .beats import mean_rate, r_peaks
 from .conditions import Condition
 from .diffusion import SAMPLERS, guided, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
@@ -20,7 +20,7 @@ from .exceptions import InputError, QualityWarning
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
 from .recordings import Persons, as_references
-from .rhythm import BEFORE, beat_offsets, mean_rate, rhythm_channels, steady_beats
+from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats
 
 Seeds = Sequence[tuple[int, int]]
 
@@ -148,7 +148,7 @@ def conditioning(persons: Persons, asked: ConditionArrays, peaks: Sequence[NDArr
         persons.bases,
         persons.residuals,
         persons.own,
-        torch.nan_to_num(torch.from_numpy(rates), nan=72.0).to(device),
+        torch.from_numpy(rates).to(device),
         torch.from_numpy(offsets).to(device),
         torch.from_numpy(rhythm).to(device),
     )
@@ -214,9 +214,11 @@ def denoising_errors(
         peaks = [r_peaks(signal, NATIVE_RATE) for signal in signals[rows]]
         given = conditioning(persons[rows], encode_conditions(conditions[rows]).to(device), peaks)
         yes = torch.ones(len(clean), dtype=torch.bool, device=device)
+        told, context = networks.tell(given, yes, yes)
         for t, noise in zip(PROBE_TIMES, row_noise(seeds[rows], shape).to(device).unbind(1), strict=True):
             time = torch.full((len(clean),), float(t), device=device)
-            found = networks.denoise(t * clean + (1 - t) * noise, time, given, yes, yes)
+            x = t * clean + (1 - t) * noise
+            found = networks.denoiser(x, time, told.bases, yes, told.conditions, context)
             error = ((found - clean) / (1 - t)).square().mean(dim=(1, 2))
             errors[rows] += error.double().cpu().numpy() / len(PROBE_TIMES)
     return errors

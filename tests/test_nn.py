@@ -21,7 +21,7 @@ from ecgtwin.nn import (
     encode_conditions,
     statement_matrix,
 )
-from ecgtwin.nn import conditioning as nn_conditioning
+from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
 from ecgtwin.nn.prior import N_FACTORS, replay
 from ecgtwin.rhythm import BEAT, BEFORE, N_CHANNELS, beat_offsets, rhythm_channels
@@ -160,7 +160,7 @@ def test_building_networks_leaves_the_global_generator_alone():
 
 def test_parts_agree_on_their_sizes():
     assert nn_prior.BEAT == BEAT
-    assert nn_conditioning.N_CHANNELS == N_CHANNELS
+    assert nn_denoiser.N_CHANNELS == N_CHANNELS
 
 
 def test_statements_as_zeros_and_ones():

@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from ..conditions import STATEMENTS
+from ..rhythm import BEFORE
 from .autoencoder import PatchAutoencoder
 from .prior import BeatPrior, replay
 from .tokens import ConditionArrays, statement_matrix
 
-N_CHANNELS = 16
-"""Of the rhythm, in each patch."""
-
-
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
-_QRS_ONSET = 29  # samples from the start of a typical beat: 60 ms before R
+_QRS_ONSET = BEFORE - 6  # 60 ms before R
 
 
 def _before_qrs(beats: Tensor) -> Tensor:
@@ -38,7 +35,7 @@ class Conditioning:
     own : Tensor (n, 71)
         The statements of the person's recording: what a condition that is left open falls back on.
     rates : Tensor (n,)
-        Heart rates of the twins in beats per minute.
+        Heart rates of the twins in beats per minute; NaN where not known.
     offsets : int16 Tensor (n, t)
         For each sample its place in a beat.
     rhythm : Tensor (n, N_CHANNELS, m)

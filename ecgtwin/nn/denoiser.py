@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..rhythm import N_CHANNELS
 from .architecture import Architecture
-from .conditioning import N_CHANNELS
 from .layers import CrossAttention, FourierFeatures, RowLinear, SelfAttention
 from .tokens import ConditionArrays, ConditionTokens
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..rhythm import BEAT
 from .autoencoder import N_LEADS
 from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
-
-BEAT = 95
-"""Samples of a typical beat at 100 Hz."""
 
 N_FACTORS = N_STATEMENTS + 2
 """Statements, and the heart rate as its log and the square of that."""
@@ -65,7 +63,10 @@ class BeatPrior(nn.Module):
 
     @staticmethod
     def factors(statements: Tensor, rates: Tensor) -> Tensor:
-        """Statements ``(n, 71)`` and rates ``(n,)`` in beats per minute as ``(n, N_FACTORS)``."""
+        """Statements ``(n, 71)`` and rates ``(n,)`` in beats per minute as ``(n, N_FACTORS)``.
+
+        A rate that is not known, NaN, counts as 72.
+        """
         log = torch.nan_to_num((rates.clamp(min=20) / 72).log())[:, None]
         return torch.cat([statements, log, log.square()], dim=1)
 

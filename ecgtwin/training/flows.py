@@ -68,7 +68,7 @@ class References:
         half, prior = data.signals.shape[-1] // 2, networks.prior
         left, right = slice(None, half), slice(half, None)
         device = networks.autoencoder.basis.device
-        rates = torch.nan_to_num(torch.from_numpy(data.beats.rates), nan=72.0).to(device)
+        rates = torch.from_numpy(data.beats.rates).to(device)
         statements = statement_matrix(data.encoded).to(device)
         typical = [torch.from_numpy(data.beats.typical), _typical(data, left), _typical(data, right)]
         bases, residuals, own = [], [], []
@@ -113,7 +113,7 @@ class FlowData:
         peaks = data.beats.peaks
         self.offsets = self._held(np.array([beat_offsets(one, length) for one in peaks]))
         self.rhythm = self._held(np.array([rhythm_channels(one, length) for one in peaks]))
-        self.rates = torch.nan_to_num(self._held(data.beats.rates), nan=72.0)
+        self.rates = self._held(data.beats.rates)
         self.conditions = data.encoded.to(self.device)
         self.statements = statement_matrix(self.conditions)
 

@@ -75,7 +75,7 @@ def fit_networks(
 
     def common(stage: str) -> dict[str, Any]:
         checkpoint = None if checkpoint_dir is None else checkpoint_dir / f"{stage}.ckpt"
-        return {"validation": validation, "seed": seed, "checkpoint": checkpoint, "verbose": verbose}
+        return {"seed": seed, "checkpoint": checkpoint, "verbose": verbose}
 
     if "autoencoder" in stages:
         fit_autoencoder(networks.autoencoder, data)
@@ -91,7 +91,7 @@ def fit_networks(
             bf16=settings.bf16,
         )
         scores["extractor"] = fit_extractor(
-            networks.extractor, data, loop, batch_size=batch, **common("extractor")
+            networks.extractor, data, loop, validation=validation, batch_size=batch, **common("extractor")
         )
     if "rhythm" in stages:
         n_steps = settings.rhythm_epochs * -(-10 * len(data) // BATCH)  # about ten intervals a recording
@@ -109,11 +109,7 @@ def fit_networks(
             bf16=settings.bf16,
         )
         scores["denoiser"] = fit_denoiser(
-            networks,
-            data,
-            loop,
-            batch_size=batch,
-            **common("denoiser"),
+            networks, data, loop, validation=validation, batch_size=batch, **common("denoiser")
         )
     if "distillation" in stages:
         batch = min(settings.denoiser_batch, len(data))
@@ -129,8 +125,6 @@ def fit_networks(
             loop,
             **asdict(settings.distilled),
             batch_size=batch,
-            seed=seed,
-            checkpoint=None if checkpoint_dir is None else checkpoint_dir / "distillation.ckpt",
-            verbose=verbose,
+            **common("distillation"),
         )
     return scores
