@@ -2,6 +2,8 @@
 
 __version__ = "0.1.0"
 
+from .augment import TwinAugmenter
+from .classifier import TwinAugmentedClassifier
 from .conditions import Condition
 from .datasets import load_example, load_ptbxl
 from .ecg import ECG, as_ecg, read_ecg, write_ecg
@@ -21,6 +23,8 @@ __all__ = [
     "IndividualBaseExtractor",
     "InputError",
     "QualityWarning",
+    "TwinAugmentedClassifier",
+    "TwinAugmenter",
     "as_ecg",
     "lead_residual",
     "load_example",

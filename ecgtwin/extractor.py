@@ -8,17 +8,27 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from . import pretrained as store
 from .diffusion import row_seeds
+from .exceptions import InputError
 from .nn import TwinNetworks
-from .recordings import as_conditions, check_batch_size, native_batches, pooled_base_vectors, training_data
+from .recordings import (
+    as_conditions,
+    check_batch_size,
+    checked,
+    native_batches,
+    person_names,
+    pooled_base_vectors,
+    training_data,
+)
 from .training import StageSettings, fit_networks, retrieval_top1
 
 
-class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
+class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn ECGs into base vectors: near each other for one person, far apart for two.
 
     Trained by contrast between persons. What a recording's own condition explains is subtracted, so
@@ -49,6 +59,10 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
     networks_ : TwinNetworks
     n_features_out_ : int
         Length of a base vector.
+    source_ : str, path or None
+        The name of pretrained weights, which `sklearn.base.clone` then keeps; None after a fit.
+    n_features_in_ : int
+        Of a fit on a table ``(n, t)``: its width.
 
     References
     ----------
@@ -100,9 +114,18 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         """
         extractor = cls(pretrained=name_or_path, **init)
         networks = store.load(name_or_path).networks
+        extractor.source_ = name_or_path
         return extractor._take(networks.to(store.find_device(extractor.device)))
 
-    def fit(self, X: Any, y: Any = None, *, groups: ArrayLike, conditions: Any = None) -> Self:
+    def __sklearn_clone__(self) -> Self:
+        # Pretrained weights are a parameter, so a clone that was never fitted keeps them.
+        copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
+        if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
+            copy.source_ = self.source_
+            copy._take(self.networks_)
+        return copy
+
+    def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
         """Learn to tell persons apart.
 
         Parameters
@@ -110,8 +133,9 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         X : array (n, 12, t) or (n, t), or list of recordings
             Millivolts.
         y : ignored
-        groups : array (n,)
-            The person of each recording.
+        groups : array (n,), optional
+            The person of each recording. By default every recording is another person's, with a
+            warning: what is learned then is to tell recordings apart.
         conditions : sequence of n, optional
             What each recording shows, as `Condition.parse` reads it.
 
@@ -120,6 +144,7 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         InputError
             If there are fewer than two persons.
         """
+        X = checked(self, X, reset=True, min_samples=2)
         data = training_data(X, groups, conditions, self.sampling_rate)
         seed = row_seeds(self.random_state, 1)[0][0]
         networks = store.start(self.pretrained, self.architecture, seed)
@@ -139,6 +164,7 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             verbose=self.verbose,
         )
+        self.source_: str | Path | None = None
         return self._take(networks)
 
     def transform(self, X: Any, *, conditions: Any = None) -> NDArray[np.float32]:
@@ -157,6 +183,7 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
             Of a recording longer than 10 s, the mean over its windows.
         """
         check_is_fitted(self, "networks_")
+        X = checked(self, X, reset=False)
         batches = native_batches(X, self.sampling_rate)
         known = iter(as_conditions(conditions, X, sum(len(signals) for signals, _ in batches)))
         vectors = [
@@ -165,9 +192,39 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         ]
         return torch.cat(vectors).numpy()
 
-    def score(self, X: Any, y: Any = None, *, groups: ArrayLike) -> float:
-        """Return the share of persons whose second recording is nearest to their own first one."""
-        return retrieval_top1(torch.from_numpy(self.transform(X)), np.asarray(groups))
+    def score(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None) -> float:
+        """Return the share of persons whose second recording is nearest to their own first one.
+
+        Parameters
+        ----------
+        X : array (n, 12, t) or (n, t), or list of recordings
+            Millivolts.
+        y : array (n,), optional
+            The person of each recording, where `groups` is not given.
+        groups : array (n,), optional
+            The person of each recording.
+
+        Raises
+        ------
+        InputError
+            If neither names the persons.
+        """
+        people = y if groups is None else groups
+        if people is None:
+            raise InputError("the score needs groups: the person of each recording")
+        vectors = self.transform(X)
+        return retrieval_top1(torch.from_numpy(vectors), person_names(people, len(vectors)))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_out_
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        assert tags.transformer_tags is not None
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def _take(self, networks: TwinNetworks) -> Self:
         self.networks_ = networks

@@ -8,20 +8,23 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from . import pretrained as store
 from .conditions import Condition
 from .diffusion import row_seeds
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, check_rate
-from .exceptions import InputError
 from .leads import LEADS, resample, twelve_leads
 from .nn import TwinNetworks
 from .recordings import (
     Persons,
     as_conditions,
     check_batch_size,
+    check_same_leads,
+    checked,
+    held_to,
     native_batches,
     training_data,
 )
@@ -73,6 +76,10 @@ class ECGTwinGenerator(BaseEstimator):
         differences between beats is kept) chosen for the weights.
     training_ : dict
         Where the weights come from.
+    source_ : str, path or None
+        The name of pretrained weights, which `sklearn.base.clone` then keeps; None after a fit.
+    n_features_in_ : int
+        Of a fit on a table ``(n, t)``: its width.
 
     References
     ----------
@@ -131,14 +138,23 @@ class ECGTwinGenerator(BaseEstimator):
         generator = cls(pretrained=name_or_path, **init)
         checkpoint = store.load(name_or_path)
         checkpoint.networks.to(store.find_device(generator.device))
+        generator.source_ = name_or_path
         return generator._take(checkpoint)
+
+    def __sklearn_clone__(self) -> Self:
+        # Pretrained weights are a parameter, so a clone that was never fitted keeps them.
+        copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
+        if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
+            copy.source_ = self.source_
+            copy._take(store.Checkpoint(self.networks_, self.sampling_, self.training_))
+        return copy
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write ``config.json`` and ``model.safetensors``; `half` stores float16. Return the folder."""
         check_is_fitted(self, "networks_")
         return store.save(store.Checkpoint(self.networks_, self.sampling_, self.training_), folder, half=half)
 
-    def fit(self, X: Any, y: Any = None, *, groups: ArrayLike, conditions: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
         """Train autoencoder, extractor and denoiser.
 
         Parameters
@@ -146,21 +162,22 @@ class ECGTwinGenerator(BaseEstimator):
         X : array (n, 12, t) or list of recordings
             Millivolts; at least 2.5 s, of which at most 10 s are used.
         y : ignored
-        groups : array (n,)
-            The person of each recording. Persons with several recordings teach the most.
-        conditions : sequence of n
-            What each recording shows, as `Condition.parse` reads it.
+        groups : array (n,), optional
+            The person of each recording. Persons with several recordings teach the most. By default every
+            recording is another person's, with a warning.
+        conditions : sequence of n, optional
+            What each recording shows, as `Condition.parse` reads it. Without, no twin can be asked to
+            show anything.
 
         Raises
         ------
         InputError
-            If there are fewer than two persons, a recording is too short, or one lacks a lead.
+            If there are fewer than two persons, or recordings differ in their leads.
         """
         check_batch_size(self.batch_size)
+        X = checked(self, X, reset=True, min_samples=2)
         data = training_data(X, groups, conditions, self.sampling_rate)
-        if len(lacking := np.argwhere(~data.leads)):
-            row, lead = lacking[0]
-            raise InputError(f"recording {row} has no lead {LEADS[lead]}: twins are learned from all twelve")
+        check_same_leads(data.leads)
         seed = row_seeds(self.random_state, 1)[0][0]
         networks = store.start(self.pretrained, self.architecture, seed)
         networks.to(store.find_device(self.device))
@@ -187,6 +204,7 @@ class ECGTwinGenerator(BaseEstimator):
             "persons": len(np.unique(data.groups)),
             "epochs": self.max_epochs,
         }
+        self.source_: str | Path | None = None
         return self._take(store.Checkpoint(networks, dict(store.SAMPLING), described))
 
     def sample(
@@ -339,7 +357,7 @@ class ECGTwinGenerator(BaseEstimator):
         return twelve_leads(resample(leads, NATIVE_RATE, rate)[..., : round(seconds * rate)])
 
     def score_samples(
-        self, X: NDArray[Any], conditions: Sequence[Any], *, random_state: Any = 0
+        self, X: NDArray[Any], conditions: Sequence[Any] | None = None, *, random_state: Any = 0
     ) -> NDArray[np.float64]:
         """Return how well the flow knows each recording: minus its denoising error, its own person given.
 
@@ -348,11 +366,11 @@ class ECGTwinGenerator(BaseEstimator):
         Parameters
         ----------
         X : array (n, 12, t)
-            Millivolts, of 10 s at least.
-        conditions : sequence of n
+            Millivolts; of 10 s at least, or the last sample is held to that, with a warning.
+        conditions : sequence of n, optional
             What each recording shows.
         random_state : int, RandomState, Generator or None
-            Of the noise.
+            Of the noise, which is the same for every recording.
 
         Returns
         -------
@@ -362,19 +380,24 @@ class ECGTwinGenerator(BaseEstimator):
         Raises
         ------
         InputError
-            If X and conditions do not fit together, or a recording is shorter than 10 s.
+            If X and conditions do not fit together.
         """
+        X = checked(self, X, reset=False)
         known, persons, signals = self._persons(X, conditions, conditions)
-        if signals.shape[-1] < NATIVE_LENGTH:
-            raise InputError(f"recordings of {NATIVE_LENGTH / NATIVE_RATE:g} s are needed")
+        signals = held_to(signals, NATIVE_LENGTH)
         return -denoising_errors(
             self.networks_,
             signals[..., :NATIVE_LENGTH],
             persons,
             known,
-            row_seeds(random_state, len(signals)),
+            row_seeds(random_state, 1) * len(signals),
             batch_size=self.batch_size,
         )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
 
     def _persons(
         self, references: Any, conditions: Any, reference_conditions: Any

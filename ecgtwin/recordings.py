@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 from torch.nn import functional as F
 
 from .conditions import Condition
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE, as_ecg, check_rate, check_reference
 from .exceptions import InputError, QualityWarning
-from .leads import INDEPENDENT_LEADS, resample
+from .leads import INDEPENDENT_LEADS, LEADS, resample
 from .nn import BaseExtractor, TwinNetworks, encode_conditions, statement_matrix
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
@@ -25,14 +27,25 @@ from .training import TrainingData, base_vectors, known_leads
 Array = NDArray[Any]
 
 
-def as_references(reference: Any, sampling_rate: float) -> list[ECG]:
-    """Return the recordings of one person, each checked, from one or several of whatever holds an ECG."""
+def as_references(reference: Any, sampling_rate: float, conditions: Any = None) -> list[ECG]:
+    """Return the recordings of one person, each checked, from one or several of whatever holds an ECG.
+
+    What they show is `conditions`, one for all or a list of one for each, where that is given.
+    """
     if isinstance(reference, list) or getattr(reference, "ndim", 0) == 3:
         if len(reference) == 0:
             raise InputError("no reference: the list is empty")
         many = [as_ecg(one, sampling_rate=sampling_rate) for one in reference]
-        return [check_reference(ecg, name=f"reference {i}") for i, ecg in enumerate(many)]
-    return [check_reference(as_ecg(reference, sampling_rate=sampling_rate))]
+        references = [check_reference(ecg, name=f"reference {i}") for i, ecg in enumerate(many)]
+    else:
+        references = [check_reference(as_ecg(reference, sampling_rate=sampling_rate))]
+    if conditions is None:
+        return references
+    known = conditions if isinstance(conditions, list) else [conditions]
+    known = known * len(references) if len(known) == 1 else known
+    if len(known) != len(references):
+        raise InputError(f"{len(known)} reference conditions for {len(references)} references")
+    return [replace(ecg, condition=one) for ecg, one in zip(references, known, strict=True)]
 
 
 def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
@@ -51,7 +64,7 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
     InputError, ValueError
         If X holds no recordings; the message is scikit-learn's where it is about arrays.
     """
-    if isinstance(X, list) and X and not isinstance(X[0], list | float | int):
+    if _is_list_of_recordings(X):
         native = [as_ecg(one, sampling_rate=sampling_rate).native() for one in X]
         for i, (signal, _) in enumerate(native):
             if not np.isfinite(signal).all():
@@ -68,7 +81,26 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
     present = np.repeat(np.arange(12)[None] < n_leads, len(batch), axis=0)
     signals = np.zeros((len(batch), 12, batch.shape[2]), dtype=np.float32)
     signals[:, :n_leads] = batch
-    return [(resample(signals, check_rate(sampling_rate), NATIVE_RATE), present)]
+    signals = resample(signals, check_rate(sampling_rate), NATIVE_RATE)
+    signals = held_to(signals, round(MIN_SECONDS * NATIVE_RATE))
+    return [(signals, present)]
+
+
+def held_to(signals: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Return native recordings ``(n, 12, t)`` of `length` samples at least.
+
+    Warns
+    -----
+    QualityWarning
+        If they are shorter: their last sample is held.
+    """
+    if (lacking := length - signals.shape[-1]) <= 0:
+        return signals
+    message = (
+        f"{len(signals)} recordings are shorter than {length / NATIVE_RATE:g} s: their last sample is held"
+    )
+    warnings.warn(message, QualityWarning, stacklevel=4)
+    return np.pad(signals, ((0, 0), (0, 0), (0, lacking)), mode="edge")
 
 
 def pooled_base_vectors(
@@ -195,6 +227,18 @@ def training_data(X: Any, groups: Any, conditions: Any, sampling_rate: float) ->
     return TrainingData(signals, people, parsed, np.concatenate([present for _, present in batches]))
 
 
+def check_same_leads(present: Array) -> None:
+    """Raise `InputError` unless all recordings have the same leads ``(n, 12)``; warn if not all twelve."""
+    lacking = [lead for lead, there in zip(LEADS, present[0], strict=True) if not there]
+    if len(rows := np.flatnonzero((present != present[0]).any(axis=1))):
+        raise InputError(
+            f"recordings {rows[0]} and 0 have different leads: twins are learned from the same leads of all"
+        )
+    if lacking:
+        message = f"no recording has {', '.join(lacking)}: twins will be flat there"
+        warnings.warn(message, QualityWarning, stacklevel=3)
+
+
 def check_batch_size(batch_size: Any) -> None:
     """Raise `InputError` unless it is a whole number from 1."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
@@ -202,6 +246,24 @@ def check_batch_size(batch_size: Any) -> None:
 
 
 def check_groups(groups: Any, n: int) -> NDArray[Any]:
+    """Return the person of each of n recordings, as strings, of at least two persons.
+
+    Warns
+    -----
+    QualityWarning
+        If `groups` is None: every recording is then taken as another person's.
+    """
+    if groups is None:
+        message = "groups were not given: every recording is taken as another person's"
+        warnings.warn(message, QualityWarning, stacklevel=4)
+        groups = np.arange(n)
+    people = person_names(groups, n)
+    if len(np.unique(people)) < 2:
+        raise InputError("recordings of at least 2 persons are needed to tell persons apart")
+    return people
+
+
+def person_names(groups: Any, n: int) -> NDArray[Any]:
     """Return the person of each of n recordings, as strings."""
     people = np.asarray(groups, dtype=object)
     if people.shape != (n,):
@@ -209,7 +271,25 @@ def check_groups(groups: Any, n: int) -> NDArray[Any]:
     unknown = [i for i, person in enumerate(people) if person is None or person != person]
     if unknown:
         raise InputError(f"groups: {len(unknown)} persons are None or NaN, the first at row {unknown[0]}")
-    people = people.astype(str)
-    if len(np.unique(people)) < 2:
-        raise InputError("recordings of at least 2 persons are needed to tell persons apart")
-    return people
+    return people.astype(str)
+
+
+def checked(estimator: BaseEstimator, X: Any, *, reset: bool, min_samples: int = 1) -> Any:
+    """Return X as scikit-learn checks it for an estimator; a list of recordings is returned as it is.
+
+    A fit on a batch of single-lead recordings ``(n, t)`` fixes their length, as any fit on a table does.
+    """
+    if _is_list_of_recordings(X):
+        return X
+    X_checked = check_array(
+        X, allow_nd=True, dtype=np.float32, ensure_min_samples=min_samples, estimator=estimator
+    )
+    if reset and hasattr(estimator, "n_features_in_"):
+        del estimator.n_features_in_
+    if X_checked.ndim == 2 and (reset or hasattr(estimator, "n_features_in_")):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    return X_checked
+
+
+def _is_list_of_recordings(X: Any) -> bool:
+    return isinstance(X, list) and bool(X) and not isinstance(X[0], list | float | int | np.number)

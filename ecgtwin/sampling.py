@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -63,13 +63,7 @@ class Request:
             or not 1 <= n_samples <= MAX_SAMPLES
         ):
             raise InputError(f"n_samples must be a whole number from 1 to {MAX_SAMPLES}, got {n_samples!r}")
-        references = [] if reference is None else as_references(reference, sampling_rate)
-        if reference_condition is not None:
-            known = reference_condition if isinstance(reference_condition, list) else [reference_condition]
-            known = known * len(references) if len(known) == 1 else known
-            if len(known) != len(references):
-                raise InputError(f"{len(known)} reference conditions for {len(references)} references")
-            references = [replace(ecg, condition=one) for ecg, one in zip(references, known, strict=True)]
+        references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
         asked = Condition.parse(condition, **target)
         for ecg in references:
             if asked.age is None and ecg.condition.age is not None:

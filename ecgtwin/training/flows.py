@@ -34,6 +34,8 @@ def fit_prior(networks: TwinNetworks, data: TrainingData) -> BeatPrior:
     bases = base_vectors(networks.extractor, data.signals, data.leads, None)
     rates, beats = torch.from_numpy(data.beats.rates), torch.from_numpy(data.beats.typical)
     rows = torch.isfinite(rates)  # the others have no beats to learn from
+    if not rows.any():
+        return networks.prior
     networks.prior.cpu().fit(beats[rows], data.encoded[rows], rates[rows], bases[rows])
     return networks.prior.to(device)
 

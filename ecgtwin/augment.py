@@ -1,0 +1,383 @@
+"""`TwinAugmenter`: twins among the training recordings of a scikit-learn or imbalanced-learn Pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from .conditions import Condition
+from .diffusion import row_seeds
+from .ecg import NATIVE_LENGTH, NATIVE_RATE, check_rate
+from .exceptions import InputError
+from .generator import ECGTwinGenerator
+from .leads import LEADS
+from .recordings import as_conditions, as_references, person_names
+from .resampling import (
+    REFERENCES,
+    Labels,
+    SamplingStrategy,
+    TwinPlan,
+    label_conditions,
+    labels_of_rows,
+    plan_balance,
+    plan_replacement,
+    shown_instead,
+    twins_wanted,
+)
+
+Array = NDArray[Any]
+MODES = ("replace", "append")
+
+
+@lru_cache(maxsize=4)
+def shared_generator(name: str | Path) -> ECGTwinGenerator:
+    """Return the generator of a name, loaded once in a process."""
+    return ECGTwinGenerator.from_pretrained(name)
+
+
+def _seeds(random_state: Any, n: int) -> list[int]:
+    sequence = np.random.SeedSequence(row_seeds(random_state, 1)[0][0])
+    return [int(seed) for seed in sequence.generate_state(n)]
+
+
+def _in_mode(mode: str) -> Any:
+    return available_if(lambda augmenter: augmenter.mode == mode)
+
+
+class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+    """Put twins among training recordings: each of a person who is there, showing what its label says.
+
+    Twins are made when training alone: what is predicted on is never touched. A twin inherits the
+    person of its reference, so give `groups` to whatever splits the data later, or make the twins inside the
+    split, as a pipeline does.
+
+    Parameters
+    ----------
+    generator : str, path or ECGTwinGenerator
+        Weights by name (loaded once, shared and never trained), or a generator. A fitted generator is used
+        as it is; one that is not fitted is cloned and fitted on the training recordings alone. scikit-learn's
+        `clone` forgets a fit, though not pretrained weights: wrap your own fitted generator in
+        `sklearn.frozen.FrozenEstimator`.
+    mode : {"replace", "append"}
+        ``"replace"`` swaps rows for twins of the same person and label, which scikit-learn's Pipeline
+        can do (`fit_transform`); ``"append"`` adds rows, which takes imbalanced-learn's Pipeline
+        (`fit_resample`) or `TwinAugmentedClassifier`.
+    p : float
+        Of ``"replace"``: the share of rows that are swapped.
+    sampling_strategy : str, float, dict or callable
+        Of ``"append"``, as in imbalanced-learn: which classes get twins, and how many. ``"auto"`` brings
+        every class to the size of the largest.
+    references : {"same", "other", "any"}
+        Of ``"append"``: whether a twin's person comes from the class that it is to show, from the others
+        (a healthy person's PVC), or from all.
+    label_map : dict, optional
+        What each label shows, as `Condition.parse` reads it: ``{1: "PVC"}``. Keys are labels, or column
+        numbers where `y` has one column for each class. By default labels that are conditions, such as
+        ``"AFIB"``, speak for themselves; a twin of its own class otherwise shows what its reference does.
+    sampling_rate : float
+        Of X, in Hz.
+    n_steps, guidance_scale, person_scale : optional
+        Override the generator's own.
+    random_state : int, RandomState, Generator or None
+    verbose : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    generator_ : ECGTwinGenerator
+        What the twins were drawn with.
+    sample_indices_ : int array
+        Of the last training set returned: the row of X that each row is, or is a twin of.
+    is_synthetic_ : bool array
+        Which rows of it are twins.
+    groups_ : array
+        The person of each row, where `groups` was given, else of each row of X its own number.
+    n_features_in_ : int
+        Of `X`: its second dimension.
+
+    Examples
+    --------
+    >>> from ecgtwin import TwinAugmenter
+    >>> from ecgtwin.simulate import make_ecgs
+    >>> ecgs = make_ecgs(n_patients=6, n_records=2, random_state=0)
+    >>> y = [c.statements[0] == "PVC" for c in ecgs.conditions]
+    >>> augmenter = TwinAugmenter(mode="append", references="any", label_map={True: "PVC"}, random_state=0)
+    >>> X, y = augmenter.fit_resample(ecgs.signals, y, groups=ecgs.groups, conditions=ecgs.conditions)
+    >>> print(X.shape, y.mean(), augmenter.is_synthetic_.sum())
+    (20, 12, 1000) 0.5 8
+    """
+
+    def __init__(
+        self,
+        generator: Any = "default",
+        *,
+        mode: str = "replace",
+        p: float = 0.5,
+        sampling_strategy: SamplingStrategy = "auto",
+        references: str = "same",
+        label_map: Mapping[Any, Any] | None = None,
+        sampling_rate: float = 100.0,
+        n_steps: int | None = None,
+        guidance_scale: float | None = None,
+        person_scale: float | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.generator = generator
+        self.mode = mode
+        self.p = p
+        self.sampling_strategy = sampling_strategy
+        self.references = references
+        self.label_map = label_map
+        self.sampling_rate = sampling_rate
+        self.n_steps = n_steps
+        self.guidance_scale = guidance_scale
+        self.person_scale = person_scale
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
+        """Make the generator ready; no twin is drawn.
+
+        Parameters
+        ----------
+        X : array (n, 12, t) or (n, t)
+            Millivolts at `sampling_rate`; ``(n, t)`` is lead I.
+        y : array (n,) or (n, k), optional
+            Labels; ``"append"`` needs them.
+        groups : array (n,), optional
+            The person of each recording. By default every recording is another person's.
+        conditions : sequence of n, optional
+            What each recording shows, as `Condition.parse` reads it.
+
+        Raises
+        ------
+        InputError
+            If a parameter, or what belongs to X, cannot be used.
+        """
+        self._check(X, y, groups, conditions)
+        return self
+
+    @_in_mode("replace")
+    def transform(self, X: Any) -> Array:
+        """Return X as it is: what is predicted on is never touched."""
+        check_is_fitted(self, "generator_")
+        return self._validated(X, reset=False)
+
+    @_in_mode("replace")
+    def fit_transform(
+        self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None
+    ) -> Array:
+        """Fit, and return X with a share `p` of its rows swapped for twins of the same person and label.
+
+        Parameters as in `fit`; returns an array of the shape of X.
+        """
+        X, y, people, own = self._check(X, y, groups, conditions)
+        labels = None if y is None else Labels.of(y)
+        shown = {} if labels is None else label_conditions(labels, self.label_map)
+        entropy = row_seeds(self.random_state, 1)[0][0]
+        plan = plan_replacement(labels, len(X), self.p, own, shown, np.random.default_rng(entropy))
+        swapped = X.copy()
+        swapped[plan.references] = self._twins(X, plan, own, entropy)
+        self.sample_indices_ = np.arange(len(X))
+        self.is_synthetic_ = np.isin(self.sample_indices_, plan.references)
+        self.groups_ = people
+        return swapped
+
+    @_in_mode("append")
+    def fit_resample(
+        self, X: Any, y: Any, *, groups: ArrayLike | None = None, conditions: Any = None
+    ) -> tuple[Array, Array]:
+        """Return X and y with twins appended.
+
+        Parameters
+        ----------
+        X : array (n, 12, t) or (n, t)
+            Millivolts at `sampling_rate`; ``(n, t)`` is lead I.
+        y : array (n,) or (n, k)
+            Labels, or 0 and 1 for each of k classes.
+        groups : array (n,), optional
+            The person of each recording.
+        conditions : sequence of n, optional
+            What each recording shows, as `Condition.parse` reads it.
+
+        Returns
+        -------
+        X : array (n + m, 12, t) or (n + m, t)
+        y : array (n + m,) or (n + m, k)
+            The first n rows are those given.
+
+        Raises
+        ------
+        InputError
+            If there is no label, nobody to make a twin of, or nothing tells what a class shows.
+        """
+        if y is None:
+            raise InputError("fit_resample requires y to be passed, but the target y is None")
+        X, y, people, own = self._check(X, y, groups, conditions)
+        labels = Labels.of(y)
+        entropy = row_seeds(self.random_state, 1)[0][0]
+        plan = plan_balance(
+            labels,
+            twins_wanted(labels, self.sampling_strategy),
+            own,
+            label_conditions(labels, self.label_map),
+            self.references,
+            np.random.default_rng(entropy),
+        )
+        self.sample_indices_ = np.concatenate([np.arange(len(X)), plan.references])
+        self.is_synthetic_ = np.arange(len(self.sample_indices_)) >= len(X)
+        self.groups_ = people[self.sample_indices_]
+        return np.concatenate([X, self._twins(X, plan, own, entropy)]), np.concatenate([y, plan.labels])
+
+    def twins_of(
+        self,
+        references: Any,
+        classes: ArrayLike,
+        *,
+        reference_condition: Any = None,
+        n_samples: int = 32,
+        random_state: Any = None,
+    ) -> tuple[Array, Array]:
+        """Draw twins of one person under each class, shaped as the recordings of the last fit.
+
+        Parameters
+        ----------
+        references : ECG, path, array (n_leads, t), ... or a list of them
+            Recordings of the person; several are pooled.
+        classes : array (k,)
+            Labels that `label_map` tells the condition of.
+        reference_condition : Condition, str, ... or a list of them, optional
+            What the recordings show.
+        n_samples : int
+            Twins of each class.
+        random_state : int, RandomState, Generator or None
+
+        Returns
+        -------
+        X : array (k * n_samples, 12, t) or (k * n_samples, t)
+        y : array (k * n_samples,)
+
+        Raises
+        ------
+        InputError
+            If nothing tells what a class shows, or a recording is no usable ECG.
+        """
+        check_is_fitted(self, "generator_")
+        rate = self.generator_.sampling_rate
+        known = [ecg.resample(rate) for ecg in as_references(references, rate, reference_condition)]
+        labels = Labels.of(np.asarray(classes))
+        shown = label_conditions(labels, self.label_map)
+        if lacking := [c for c in labels.classes.tolist() if c not in shown]:
+            raise InputError(f"label_map does not say what a recording of class {lacking[0]!r} shows")
+        drawn = [
+            self.generator_.sample(
+                [ecg.select([lead for lead in LEADS if lead in (ecg.leads or LEADS)]) for ecg in known],
+                shown_instead(known[0].condition, [shown[c] for c in shown if c != label], asked),
+                n_samples=n_samples,
+                n_steps=self.n_steps,
+                guidance_scale=self.guidance_scale,
+                person_scale=self.person_scale,
+                random_state=seed,
+            )
+            for (label, asked), seed in zip(shown.items(), _seeds(random_state, len(shown)), strict=True)
+        ]
+        twins = np.concatenate(drawn)[..., : self._shape[-1]]
+        short = self._shape[-1] - twins.shape[-1]
+        twins = np.pad(twins, ((0, 0), (0, 0), (0, short)), mode="edge")
+        return self._like_rows(twins), np.repeat(labels.classes, n_samples)
+
+    def _validated(self, X: Any, *, reset: bool) -> Array:
+        return validate_data(self, X, reset=reset, allow_nd=True, dtype=[np.float32, np.float64])
+
+    def _check(
+        self, X: Any, y: Any, groups: Any, conditions: Any
+    ) -> tuple[Array, Array | None, Array, Sequence[Condition] | None]:
+        """Check parameters and data, and fit the generator where that was asked for."""
+        for name, known in (("mode", MODES), ("references", REFERENCES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        if self.mode == "replace" and self.references != "same":
+            raise InputError("a row is replaced by a twin of its own person: references must be 'same'")
+        if not 0 <= self.p <= 1:
+            raise InputError(f"p must be a number from 0 to 1, got {self.p!r}")
+        X = self._validated(X, reset=True)
+        self._shape = X.shape[1:]
+        n = _num_samples(X)
+        if y is not None:
+            y = labels_of_rows(y, n)
+            if self.mode == "append":
+                check_classification_targets(y)
+        own = None if conditions is None else as_conditions(conditions, None, n)
+        people = np.arange(n) if groups is None else person_names(groups, n)
+        self.generator_ = self._ready_generator(X, groups, own)
+        return X, y, people, own
+
+    def _ready_generator(self, X: Array, groups: Any, own: Sequence[Condition] | None) -> ECGTwinGenerator:
+        generator = self.generator
+        if isinstance(generator, str | Path):
+            ready = clone(shared_generator(generator))
+            return ready.set_params(sampling_rate=self.sampling_rate)
+        if isinstance(generator, FrozenEstimator):
+            generator = generator.estimator
+        if not isinstance(generator, ECGTwinGenerator):
+            raise InputError(f"generator must be a name or an ECGTwinGenerator, got {generator!r}")
+        if hasattr(generator, "networks_"):
+            return generator
+        return clone(generator).fit(X, groups=groups, conditions=own)
+
+    def _twins(self, X: Array, plan: TwinPlan, own: Sequence[Condition] | None, entropy: int) -> Array:
+        """Draw the twins of a plan in batches: an array like X, of the same leads and length."""
+        if not len(plan.references):
+            return X[:0]
+        n_times, rate = X.shape[-1], check_rate(self.generator_.sampling_rate)
+        if n_times > (longest := round(rate * NATIVE_LENGTH / NATIVE_RATE)):
+            raise InputError(
+                f"recordings last {n_times / rate:g} s, twins {longest / rate:g} s: cut X into windows"
+            )
+        with tqdm(total=len(plan.references), desc="twins", disable=not self.verbose) as bar:
+            twins = self.generator_.sample_each(
+                X[plan.references],
+                plan.conditions,
+                reference_conditions=None if own is None else [own[row] for row in plan.references],
+                n_steps=self.n_steps,
+                guidance_scale=self.guidance_scale,
+                person_scale=self.person_scale,
+                random_state=entropy,
+                callback=lambda done, _: bar.update(done - bar.n),
+            )
+        return self._like_rows(twins).astype(X.dtype)
+
+    def _like_rows(self, twins: Array) -> Array:
+        """Return twins ``(n, 12, t)`` with the leads of the rows fitted on."""
+        return twins[:, 0] if len(self._shape) == 1 else twins[:, : self._shape[0]]
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return what `set_fit_request` asked for, which holds for `fit_resample` too."""
+        request = super().get_metadata_routing()
+        if hasattr(request, "fit_resample"):  # imbalanced-learn, once imported, adds it to all estimators
+            for parameter, alias in request.fit.requests.items():
+                if alias is not None:
+                    request.fit_resample.add_request(param=parameter, alias=alias)
+        return request
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.mode == "append"
+        tags.input_tags.three_d_array = True
+        if self.mode == "append":
+            tags.transformer_tags = None
+        return tags
