@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .beats import mean_rate, r_peaks
 from .conditions import Condition
-from .diffusion import SAMPLERS, guided, row_noise, row_seeds, row_uniforms, time_grid
+from .diffusion import SAMPLERS, Predict, guided, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning
 from .leads import LEADS, independent_leads, resample, twelve_leads
@@ -137,12 +137,17 @@ def draw_rhythms(
     return conditioning(persons, asked, peaks)
 
 
-def conditioning(persons: Persons, asked: ConditionArrays, peaks: Sequence[NDArray[np.intp]]) -> Conditioning:
-    """Return what a flow of 10 s is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
+def conditioning(
+    persons: Persons,
+    asked: ConditionArrays,
+    peaks: Sequence[NDArray[np.intp]],
+    length: int = NATIVE_LENGTH,
+) -> Conditioning:
+    """Return what a flow is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
     device = persons.rates.device
     rates = np.array([mean_rate(one) for one in peaks], dtype=np.float32)
-    offsets = np.array([beat_offsets(one, NATIVE_LENGTH) for one in peaks])
-    rhythm = np.array([rhythm_channels(one, NATIVE_LENGTH) for one in peaks])
+    offsets = np.array([beat_offsets(one, length) for one in peaks])
+    rhythm = np.array([rhythm_channels(one, length) for one in peaks])
     return Conditioning(
         asked,
         persons.bases,
@@ -154,12 +159,8 @@ def conditioning(persons: Persons, asked: ConditionArrays, peaks: Sequence[NDArr
     )
 
 
-@torch.no_grad()
-def draw_latents(
-    networks: TwinNetworks, given: Conditioning, seeds: Seeds, settings: dict[str, Any]
-) -> Tensor:
-    """Let noise flow to latents ``(n, latent_dim, tokens)``, all n in one batch."""
-    architecture = networks.architecture
+def flow(networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]) -> Predict:
+    """Return the guided prediction of clean latents, all of `given` in one batch."""
     told: dict[int, tuple[Conditioning, Tensor]] = {}
 
     def denoise(
@@ -171,7 +172,15 @@ def draw_latents(
         this, context = told[times]
         return networks.denoiser(x, time, this.bases, has_person, this.conditions, context, until)
 
-    predict = guided(denoise, settings["guidance_scale"], settings["person_scale"])
+    return guided(denoise, settings["guidance_scale"], settings["person_scale"])
+
+
+@torch.no_grad()
+def draw_latents(
+    networks: TwinNetworks, given: Conditioning, seeds: Seeds, settings: dict[str, Any]
+) -> Tensor:
+    """Let noise flow to latents ``(n, latent_dim, tokens)``, all n in one batch."""
+    architecture, predict = networks.architecture, flow(networks, given, settings)
     noise = row_noise(seeds, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch))
     noise = noise.to(networks.autoencoder.basis.device)
     return SAMPLERS[settings["sampler"]](predict, noise, time_grid(settings["n_steps"]))

@@ -14,14 +14,16 @@ ORDER = [
     ["statements"],
     ["conditions", "beats", "leads"],
     ["ecg"],
-    ["simulate", "datasets", "rhythm"],
+    ["simulate", "datasets", "rhythm", "retiming"],
     ["nn"],
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],
     ["sampling"],
+    ["editing"],
     ["extractor", "generator"],
     ["plotting"],
+    ["comparison"],
     ["metrics", "bench"],
     ["__init__", "__main__"],
 ]
@@ -70,7 +72,7 @@ def test_networks_know_nothing_of_scikit_learn_or_files(part):
 
 
 def test_conditions_and_signals_need_no_torch():
-    for name in ("statements", "conditions", "beats", "ecg", "simulate", "datasets", "rhythm"):
+    for name in ("statements", "conditions", "beats", "ecg", "simulate", "datasets", "rhythm", "retiming"):
         assert "torch" not in imported(PACKAGE / f"{name}.py")
 
 
