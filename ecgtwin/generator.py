@@ -17,6 +17,7 @@ from .diffusion import row_seeds
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, check_rate
 from .editing import N_STEPS, Edit, edit
 from .exceptions import InputError
+from .explanation import Explanation, explain
 from .leads import LEADS, resample, twelve_leads
 from .nn import TwinNetworks
 from .recordings import (
@@ -362,6 +363,41 @@ class ECGTwinGenerator(BaseEstimator):
         )
         settings = self._settings(n_steps=n_steps, guidance_scale=None, person_scale=None)
         return edit(self.networks_, wanted, settings, n_steps=n_steps)
+
+    def explain(self, reference: Any, condition: Any, **options: Any) -> Explanation:
+        """Draw a twin as `sample` does and say what each statement of its condition moved in it.
+
+        Parameters
+        ----------
+        reference : ECG, path, array (n_leads, n_times), ... or a list of them, or None
+            As in `sample`.
+        condition : Condition, str, ...
+            At least one statement.
+        **options
+            As in `sample`, but one twin is drawn: ``age``, ``sex``, ``heart_rate``, ``reference_condition``,
+            ``n_steps``, ``guidance_scale``, ``person_scale``, ``random_state``.
+
+        Returns
+        -------
+        Explanation
+            The twin, and arrays ``(n_statements, n_leads, n_times)`` in mV.
+
+        Raises
+        ------
+        InputError
+            If the reference is no usable ECG, or the condition names no statement.
+        ConditionError
+            If the condition is not known.
+
+        Examples
+        --------
+        >>> from ecgtwin import ECGTwinGenerator, load_example
+        >>> generator = ECGTwinGenerator.from_pretrained()
+        >>> found = generator.explain(load_example(), "SR, PVC", random_state=0)
+        >>> found.statements, found.moved.shape
+        (('PVC', 'SR'), (2, 12, 5000))
+        """
+        return explain(self.networks_, self._request(reference, condition, n_samples=1, **options))
 
     def sample_each(
         self,

@@ -20,7 +20,7 @@ ORDER = [
     ["training"],
     ["pretrained", "recordings"],
     ["sampling"],
-    ["editing"],
+    ["editing", "explanation"],
     ["extractor", "generator"],
     ["plotting"],
     ["comparison"],
