@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--age", type=float, help="years")
     sample.add_argument("--sex", choices=["F", "M"])
     sample.add_argument("--heart-rate", type=float, help="beats per minute")
+    sample.add_argument("--duration", type=float, help="seconds; by default as long as the reference")
     sample.add_argument("--steps", type=int, help="steps of the flow")
     sample.add_argument("--guidance-scale", type=float)
     sample.add_argument("--person-scale", type=float)
@@ -131,6 +132,7 @@ def _sample(args: argparse.Namespace) -> None:
         age=args.age,
         sex=args.sex,
         heart_rate=args.heart_rate,
+        duration=args.duration,
         n_steps=args.steps,
         guidance_scale=args.guidance_scale,
         person_scale=args.person_scale,

@@ -22,7 +22,7 @@ from .nn.prior import replay
 from .recordings import Persons
 from .retiming import retime
 from .rhythm import steady_beats
-from .sampling import conditioning, flow
+from .sampling import TOKEN, conditioning, flow
 from .statements import EXCLUSIVE
 
 Array = NDArray[Any]
@@ -33,8 +33,6 @@ _DATA_END, _NOISE_END = 3.9, -3.9
 """Log signal-to-noise ratios between which the flow is followed: at the very ends its speed has no limit."""
 _HOP = 750
 """Samples from one window of a long recording to the next."""
-_TOKEN = 40
-"""Samples that a flow's length is a multiple of."""
 
 _RHYTHMS = {"SR", "AFIB", "STACH", "SARRH", "SBRAD", "AFLT", "SVTAC", "PSVT"}
 """What the heart's rhythm is as a whole: one takes the place of another."""
@@ -272,7 +270,7 @@ def windows(length: int, size: int = NATIVE_LENGTH, hop: int = _HOP) -> Iterator
     ([(0, 960)], [(0, 1000), (750, 1000), (1000, 1000)])
     """
     if length <= size:
-        yield 0, -(-length // _TOKEN) * _TOKEN
+        yield 0, -(-length // TOKEN) * TOKEN
         return
     for start in range(0, length - size, hop):
         yield start, size

@@ -80,6 +80,8 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     codes = target.statements
     if not codes:
         raise InputError("there is nothing to explain: the condition names no statement")
+    if request.seconds is not None:
+        raise InputError("twins of 10 s are explained: duration cannot be chosen")
     device = networks.prior.mean.device
     person = Persons.pooled(networks, request.references)
     drawn = draw_rhythms(networks, person, [target], seed, settings)

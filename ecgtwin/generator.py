@@ -201,6 +201,7 @@ class ECGTwinGenerator(BaseEstimator):
         sex: str | None = None,
         heart_rate: float | None = None,
         reference_condition: Any = None,
+        duration: float | None = None,
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
@@ -226,6 +227,8 @@ class ECGTwinGenerator(BaseEstimator):
             rate suggest.
         reference_condition : Condition, str, ... or a list of them, optional
             What the reference shows; by default its own ``condition``. A list has one for each reference.
+        duration : float, optional
+            Seconds, from 2.5 to an hour, drawn without seams; by default those of the reference, 10 at most.
         n_steps, guidance_scale, person_scale : optional
             Override the generator's own.
         random_state : int, RandomState, Generator or None
@@ -236,8 +239,8 @@ class ECGTwinGenerator(BaseEstimator):
         Returns
         -------
         float32 array of shape (n_samples, n_leads, n_times)
-            Millivolts, at the reference's rate, length (10 s at most) and lead order; all twelve
-            leads in standard order where the reference lacks some.
+            Millivolts, at the reference's rate, length (10 s at most, unless `duration` says otherwise) and
+            lead order; all twelve leads in standard order where the reference lacks some.
 
         Raises
         ------
@@ -254,6 +257,7 @@ class ECGTwinGenerator(BaseEstimator):
             sex=sex,
             heart_rate=heart_rate,
             reference_condition=reference_condition,
+            duration=duration,
             n_steps=n_steps,
             guidance_scale=guidance_scale,
             person_scale=person_scale,
@@ -524,9 +528,11 @@ class ECGTwinGenerator(BaseEstimator):
             request.seeds,
             request.settings,
             batch_size=self.batch_size,
+            length=request.length,
             callback=callback,
         )
-        return like_reference(leads, request.references[0] if request.references else None)
+        like = request.references[0] if request.references else None
+        return like_reference(leads, like, request.seconds)
 
     def _settings(self, **given: Any) -> dict[str, Any]:
         settings = dict(self.sampling_)

@@ -22,6 +22,9 @@ MEMORY = 8
 _WIDTH = 128
 _TYPICAL_RATE = 72.0
 _SHORTEST = 0.25  # seconds between two beats
+# It learned from 10 s and has never seen how an irregular stretch ends: in a longer rhythm it forgets what
+# was before, but for two intervals, or one ectopic beat would lead to the next for ever.
+_FORGETS_AFTER, _KEEPS = 12.0, 2
 
 
 class RhythmModel(nn.Module):
@@ -156,10 +159,15 @@ class RhythmModel(nn.Module):
         shortest = mean.clamp(max=_SHORTEST)
         before = torch.full((len(rates), MEMORY), float("nan"), device=rates.device)
         intervals = []
+        since = torch.zeros_like(mean)
         for uniform in uniforms.T:
             ratio = _draw_bins(self.next_logits(described, rates, before), self.ratio_bins, uniform)
             intervals.append((mean * ratio.exp()).maximum(shortest))
             before = torch.cat([before[:, 1:], (intervals[-1] / mean).log()[:, None]], dim=1)
+            since = since + intervals[-1]
+            late = since > _FORGETS_AFTER
+            before[late, :-_KEEPS] = float("nan")
+            since = since * ~late
         return torch.stack(intervals, dim=1)
 
     @torch.no_grad()
