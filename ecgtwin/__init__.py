@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from .comparison import plot_series
+from .comparison import plot_beats, plot_series
 from .conditions import Condition
 from .datasets import load_example, load_ptbxl
 from .ecg import ECG, as_ecg, read_ecg, write_ecg
@@ -27,6 +27,7 @@ __all__ = [
     "load_example",
     "load_ptbxl",
     "make_ecgs",
+    "plot_beats",
     "plot_ecg",
     "plot_series",
     "plot_twins",

@@ -28,7 +28,7 @@ from .statements import EXCLUSIVE
 Array = NDArray[Any]
 
 MAX_STRENGTH = 3.0
-N_STEPS = 6
+N_STEPS = 4
 _DATA_END, _NOISE_END = 3.9, -3.9
 """Log signal-to-noise ratios between which the flow is followed: at the very ends its speed has no limit."""
 _HOP = 750

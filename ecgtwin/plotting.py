@@ -31,7 +31,7 @@ class Strip(NamedTuple):
     """A piece of one lead's trace: `x` mm from the left, `y` mm above its row's baseline.
 
     The paper reaches as far as `y` does within `limits`. `shade`, from 0 to 1, is how deep a colour lies
-    behind each sample.
+    behind each sample; `band`, in mm, is drawn as an area. What is not black has no label.
     """
 
     lead: str
@@ -41,6 +41,8 @@ class Strip(NamedTuple):
     limits: tuple[float, float]
     is_rhythm: bool = False
     shade: NDArray[Any] | None = None
+    color: str = "black"
+    band: tuple[NDArray[Any], NDArray[Any]] | None = None
 
 
 def plot_ecg(
@@ -167,7 +169,7 @@ def plot_twins(
     from matplotlib import pyplot as plt
 
     first = as_ecg(reference, sampling_rate=sampling_rate)
-    recordings = [first, *_as_twins(twins, first)]
+    recordings = [first, *as_twins(twins, first)]
     if len(recordings) == 1:
         raise InputError("there are no twins to draw")
     if titles is None:
@@ -188,7 +190,8 @@ def plot_twins(
     return figure
 
 
-def _as_twins(twins: Any, reference: ECG) -> list[ECG]:
+def as_twins(twins: Any, reference: ECG) -> list[ECG]:
+    """Return twins as ECGs; arrays have the rate of the reference, and its leads if they have as many."""
     is_one = isinstance(twins, str) or not hasattr(twins, "__iter__") or getattr(twins, "ndim", 3) == 2
     rate, shape = reference.sampling_rate, (len(reference.signal),)
     each = [twins] if is_one else list(twins)
@@ -273,6 +276,7 @@ def _label_place(strip: Strip) -> tuple[float, float]:
 
 
 def header(ecg: ECG, mark: bool = True) -> str:
+    """Return what is known of a recording in one line; `mark` says that it is synthetic where it is."""
     shown = ecg.condition
     age = f"{shown.age:g} y" if shown.age is not None else ""
     rate = ecg.heart_rate if isfinite(ecg.heart_rate) else shown.heart_rate
@@ -304,11 +308,14 @@ def _draw(ax: Axes, strips: Sequence[Strip], rows: int, spacing: float, low: flo
         if s.shade is not None:
             colour = np.broadcast_to(np.array([0.1, 0.35, 0.9, 0.0]), (1, len(s.x), 4)).copy()
             colour[0, :, 3] = 0.65 * s.shade
-            band = (s.x[0], s.x[-1], y - 0.4 * spacing, y + 0.5 * spacing)
-            ax.imshow(colour, extent=band, aspect="equal", interpolation="bilinear", zorder=2)
+            extent = (s.x[0], s.x[-1], y - 0.4 * spacing, y + 0.5 * spacing)
+            ax.imshow(colour, extent=extent, aspect="equal", interpolation="bilinear", zorder=2)
+        if s.band is not None:
+            ax.fill_between(s.x, y + s.band[0], y + s.band[1], color=s.color, alpha=0.25, lw=0, zorder=2)
         (line,) = ax.plot(
-            s.x, y + s.y, color="black", linewidth=0.8, solid_joinstyle="round", zorder=3, label=name
+            s.x, y + s.y, color=s.color, linewidth=0.8, solid_joinstyle="round", zorder=3, label=name
         )
         line.set_clip_path(paper)
-        ax.text(s.x[0] + left, y + base, s.lead, fontsize=9, color="black", zorder=4, clip_on=True)
+        if s.color == "black":
+            ax.text(s.x[0] + left, y + base, s.lead, fontsize=9, color="black", zorder=4, clip_on=True)
     ax.axis(view)  # pictures behind the traces move it
