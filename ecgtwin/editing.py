@@ -38,7 +38,7 @@ _RHYTHMS = {"SR", "AFIB", "STACH", "SARRH", "SBRAD", "AFLT", "SVTAC", "PSVT"}
 """What the heart's rhythm is as a whole: one takes the place of another."""
 _TIMED = {one.code for one in statement_table() if "rhythm" in one.kinds} | {"PVC", "PAC", "PRC(S)"}
 """Statements about when the heart beats."""
-_CANDIDATES, _EVIDENT = 64, 6.0
+_CANDIDATES, _EVIDENT = 64, 4.0
 _UNMOVED = 5
 """Samples by which no beat is moved: the rhythm model's accuracy is no better."""
 
@@ -190,13 +190,15 @@ def _redrawn(networks: TwinNetworks, wanted: Edit, intervals: Array, rate: float
     """Draw intervals under the target, as ratios to their mean, from what drew the recording's own.
 
     Where they do not tell the target from what was before (an ectopic beat may be due only after the
-    recording's end), some of them are drawn anew; then the fewest beats are moved that do tell.
+    recording's end), some of them are drawn anew. Where single beats come early or no longer do, the
+    fewest are moved that tell; where the whole rhythm changes, the fewest numbers are drawn anew.
     """
     device = networks.prior.mean.device
     given = torch.as_tensor(intervals, dtype=torch.float32, device=device)[None]
     conditions = [one.replace(heart_rate=None) for one in (wanted.own, wanted.target)]
     own, target = (encode_conditions([one]).to(device) for one in conditions)
-    uniforms = networks.rhythm.invert(own, given)[0].repeat(_CANDIDATES, 1)
+    # An interval that was all but impossible before is not to become one that is all but impossible now.
+    uniforms = networks.rhythm.invert(own, given)[0].clamp(0.02, 0.98).repeat(_CANDIDATES, 1)
     k = uniforms.shape[1]
     anew = row_uniforms([(0, candidate) for candidate in range(_CANDIDATES)], 2 * k)
     for candidate in range(1, _CANDIDATES):
@@ -207,10 +209,12 @@ def _redrawn(networks: TwinNetworks, wanted: Edit, intervals: Array, rate: float
     likelier = [networks.rhythm.invert(one, drawn)[1].sum(dim=1) for one in (target, own)]
     evidence = likelier[0] - likelier[1]
     moved = (drawn.cumsum(dim=1) - given.cumsum(dim=1)).abs().mean(dim=1)
-    if evidence[0] >= _EVIDENT or not (evidence >= _EVIDENT).any():
-        best = 0 if evidence[0] >= _EVIDENT else int(evidence.argmax())
+    if not (evident := evidence >= _EVIDENT).any():
+        best = int(evidence.argmax())
+    elif _RHYTHMS & ({*wanted.own.statements} ^ {*wanted.target.statements}):
+        best = int(evident.nonzero()[0])
     else:
-        best = int(torch.where(evidence >= _EVIDENT, moved, torch.inf).argmin())
+        best = int(torch.where(evident, moved, torch.inf).argmin())
     ratios = drawn[best].double().cpu().numpy()
     return np.asarray(ratios / ratios.mean())
 

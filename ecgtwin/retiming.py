@@ -52,13 +52,17 @@ def retime(signal: Array, peaks: Array, new_peaks: Array, sampling_rate: float) 
     time, blend = np.arange(length), _BLEND * sampling_rate
     level = _baseline(signal, peaks, sampling_rate)
     beats = np.asarray(signal, dtype=np.float64) - level
+    # The beat after the end: its P wave may be seen.
+    new_peaks = np.append(new_peaks, max(2 * new_peaks[-1] - new_peaks[-2], length))
     before, after = _intervals(peaks)
     new_before, new_after = _intervals(new_peaks)
     moved, total = np.zeros_like(beats), np.zeros(length)
-    for j, i in enumerate(sources(peaks, new_peaks, length)):
+    chosen = sources(peaks, new_peaks, length)
+    for j, i in enumerate(chosen):
         r = new_peaks[j]
         start = r - (1 - _AFTER_SHARE) * new_before[j] if j else -np.inf
-        end = r + _AFTER_SHARE * new_after[j]
+        is_tail = j == len(chosen) - 2 and i == len(peaks) - 1  # of which there is all that follows
+        end = np.inf if is_tail else r + _AFTER_SHARE * new_after[j]
         near = slice(*np.clip([start - blend, end + blend], 0, length).astype(int))
         # Ramps that add up to one over neighbours, and the beat's own clock within them.
         t = time[near]
@@ -74,9 +78,9 @@ def retime(signal: Array, peaks: Array, new_peaks: Array, sampling_rate: float) 
         left = np.minimum(place.astype(int), length - 2)
         moved[:, near] += weight * (beats[:, left] + (place - left) * (beats[:, left + 1] - beats[:, left]))
         total[near] += weight
-    covered = total > 0  # what follows the last beat and belongs to none is rest
-    moved[:, covered] /= total[covered]
-    return (moved + level).astype(np.float32)
+        if is_tail:
+            break
+    return (moved / total + level).astype(np.float32)
 
 
 def sources(peaks: Array, new_peaks: Array, length: int) -> NDArray[np.intp]:
@@ -93,7 +97,9 @@ def sources(peaks: Array, new_peaks: Array, length: int) -> NDArray[np.intp]:
     cost = np.abs(place[:, None] - np.arange(len(peaks))) + 1000 * np.maximum(unlike - _SAME_TIMING, 0)
     cut = (length - np.asarray(peaks))[None] + 1 < (length - np.asarray(new_peaks))[:, None]
     cost += 1000.0 * cut * (np.asarray(peaks) > length - np.median(np.diff(peaks)))
-    return cost.argmin(axis=1)
+    chosen = cost.argmin(axis=1)
+    chosen[0] = 0  # with all that is before it
+    return chosen
 
 
 def _earliness(peaks: Array) -> Array:
