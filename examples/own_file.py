@@ -25,10 +25,11 @@ frame = pandas.read_csv(path)
 recording = ECG(
     frame.to_numpy().T, leads=list(frame.columns), sampling_rate=500, condition="NORM, SR, 54 y, F"
 )
-twins = ECGTwinGenerator.from_pretrained().sample_ecgs(recording, "inferior MI", n_samples=4, random_state=0)
+twins = ECGTwinGenerator.from_pretrained().sample_ecgs(recording, "LBBB", n_samples=4, random_state=0)
 for i, twin in enumerate(twins):
     write_ecg(f"own_file_twin_{i}", twin)
 print(f"recording  {recording.signal.shape} at {recording.sampling_rate:g} Hz, {', '.join(recording.leads)}")
 print(f"twins      {twins[0].signal.shape} at {twins[0].sampling_rate:g} Hz, {', '.join(twins[0].leads)}")
-print(f"Q in III   {np.mean([twin.select(['III']).signal.min() for twin in twins]):.2f} mV, "
-      f"in the recording {recording.select(['III']).signal.min():.2f} mV")  # fmt: skip
+depth = {"recording": [recording], "twins": twins}
+for name, ecgs in depth.items():
+    print(f"{name:10s} S in V1 {np.mean([ecg.select(['V1']).signal.min() for ecg in ecgs]):.2f} mV")
