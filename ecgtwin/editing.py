@@ -38,7 +38,9 @@ _RHYTHMS = {"SR", "AFIB", "STACH", "SARRH", "SBRAD", "AFLT", "SVTAC", "PSVT"}
 """What the heart's rhythm is as a whole: one takes the place of another."""
 _TIMED = {one.code for one in statement_table() if "rhythm" in one.kinds} | {"PVC", "PAC", "PRC(S)"}
 """Statements about when the heart beats."""
-_CANDIDATES, _EVIDENT = 64, 4.0
+_CANDIDATES = 64
+_EVIDENT, _EVIDENT_OF_ALL = 5.0, 8.0
+"""Log likelihood ratios at which single beats, or all of them, tell the new rhythm from the old one."""
 _UNMOVED = 5
 """Samples by which no beat is moved: the rhythm model's accuracy is no better."""
 
@@ -102,8 +104,8 @@ def changed(own: Condition, add: tuple[str, ...], remove: tuple[str, ...] = ()) 
 
     Examples
     --------
-    >>> changed(Condition("NORM, SR, PVC"), ("AFIB",), ("PVC",)).statements
-    ('AFIB', 'NORM')
+    >>> changed(Condition.parse("NORM, SR, PVC"), ("AFIB",), ("PVC",)).statements
+    ('NORM', 'AFIB')
     >>> changed(Condition("AFIB"), (), ("AFIB",)).statements
     ('SR',)
     """
@@ -209,9 +211,10 @@ def _redrawn(networks: TwinNetworks, wanted: Edit, intervals: Array, rate: float
     likelier = [networks.rhythm.invert(one, drawn)[1].sum(dim=1) for one in (target, own)]
     evidence = likelier[0] - likelier[1]
     moved = (drawn.cumsum(dim=1) - given.cumsum(dim=1)).abs().mean(dim=1)
-    if not (evident := evidence >= _EVIDENT).any():
+    is_whole = bool(_RHYTHMS & ({*wanted.own.statements} ^ {*wanted.target.statements}))
+    if not (evident := evidence >= (_EVIDENT_OF_ALL if is_whole else _EVIDENT)).any():
         best = int(evidence.argmax())
-    elif _RHYTHMS & ({*wanted.own.statements} ^ {*wanted.target.statements}):
+    elif is_whole:
         best = int(evident.nonzero()[0])
     else:
         best = int(torch.where(evident, moved, torch.inf).argmin())
