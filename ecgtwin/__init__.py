@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from .augment import TwinAugmenter
 from .classifier import TwinAugmentedClassifier
+from .comparison import plot_beats, plot_series
 from .conditions import Condition
 from .datasets import load_example, load_ptbxl
 from .ecg import ECG, as_ecg, read_ecg, write_ecg
@@ -30,7 +31,9 @@ __all__ = [
     "load_example",
     "load_ptbxl",
     "make_ecgs",
+    "plot_beats",
     "plot_ecg",
+    "plot_series",
     "plot_twins",
     "read_ecg",
     "write_ecg",

@@ -1,4 +1,4 @@
-"""The command line: ``python -m ecgtwin sample | train | evaluate | bench``."""
+"""The command line: ``python -m ecgtwin sample | edit | train | evaluate | bench``."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--age", type=float, help="years")
     sample.add_argument("--sex", choices=["F", "M"])
     sample.add_argument("--heart-rate", type=float, help="beats per minute")
+    sample.add_argument("--duration", type=float, help="seconds; by default as long as the reference")
     sample.add_argument("--steps", type=int, help="steps of the flow")
     sample.add_argument("--guidance-scale", type=float)
     sample.add_argument("--person-scale", type=float)
@@ -49,6 +50,23 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--weights", default="default", help="folder of weights; bundled ones by default")
     sample.add_argument("--device", default="auto")
     sample.set_defaults(run=_sample)
+
+    edit = commands.add_parser("edit", help="change the condition of a recording, its beats in their places")
+    edit.add_argument("recording", help="a WFDB record, or 'example' for the one that is shipped")
+    edit.add_argument("--add", help="statements to add, such as 'PVC'")
+    edit.add_argument("--remove", help="statements to remove")
+    edit.add_argument("--condition", help="all that it is to show, instead of --add and --remove")
+    edit.add_argument("--shows", help="what it shows now, where the file does not say")
+    edit.add_argument("--age", type=float, help="years")
+    edit.add_argument("--sex", choices=["F", "M"])
+    edit.add_argument("--heart-rate", type=float, help="beats per minute")
+    edit.add_argument(
+        "--strength", type=float, nargs="+", default=[1.0], help="0 changes nothing; several make a series"
+    )
+    edit.add_argument("--out", type=Path, required=True, help="folder for the edits (WFDB) and the picture")
+    edit.add_argument("--weights", default="default", help="folder of weights; bundled ones by default")
+    edit.add_argument("--device", default="auto")
+    edit.set_defaults(run=_edit)
 
     train = commands.add_parser("train", help="train on PTB-XL; resumes from OUT after any interruption")
     train.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
@@ -114,6 +132,7 @@ def _sample(args: argparse.Namespace) -> None:
         age=args.age,
         sex=args.sex,
         heart_rate=args.heart_rate,
+        duration=args.duration,
         n_steps=args.steps,
         guidance_scale=args.guidance_scale,
         person_scale=args.person_scale,
@@ -130,6 +149,42 @@ def _sample(args: argparse.Namespace) -> None:
         print(f"twin_{i:02d}      {twin.heart_rate:5.0f} bpm   {twin.condition}")
     print(f"lead residual {max(lead_residual(twin.select(LEADS).signal) for twin in twins):.1e}")
     print(f"{milliseconds:.0f} ms per twin; written to {args.out}, picture {picture}")
+
+
+def _edit(args: argparse.Namespace) -> None:
+    from matplotlib import pyplot
+
+    from .comparison import plot_series
+    from .datasets import load_example
+    from .ecg import read_ecg, write_ecg
+    from .generator import ECGTwinGenerator
+
+    recording = load_example() if args.recording == "example" else read_ecg(args.recording)
+    generator = ECGTwinGenerator.from_pretrained(args.weights, device=args.device)
+    edits = [
+        generator.edit(
+            recording,
+            args.condition,
+            add=args.add,
+            remove=args.remove,
+            strength=strength,
+            age=args.age,
+            sex=args.sex,
+            heart_rate=args.heart_rate,
+            recording_condition=args.shows,
+        )
+        for strength in args.strength
+    ]
+    for i, one in enumerate(edits):
+        write_ecg(args.out / f"edit_{i:02d}", one)
+        print(
+            f"edit_{i:02d}   strength {args.strength[i]:4.2f}   {one.heart_rate:4.0f} bpm   {one.condition}"
+        )
+    picture = args.out / "edits.png"
+    titles = ["the recording", *(f"strength {strength:g}" for strength in args.strength)]
+    plot_series([recording, *edits], titles=titles)
+    pyplot.savefig(picture, dpi=150)
+    print(f"written to {args.out}, picture {picture}")
 
 
 def _train(args: argparse.Namespace) -> None:

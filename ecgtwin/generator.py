@@ -16,6 +16,8 @@ from . import pretrained as store
 from .conditions import Condition
 from .diffusion import row_seeds
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, check_rate
+from .editing import N_STEPS, Edit, edit
+from .explanation import Explanation, explain
 from .leads import LEADS, resample, twelve_leads
 from .nn import TwinNetworks
 from .recordings import (
@@ -217,6 +219,7 @@ class ECGTwinGenerator(BaseEstimator):
         sex: str | None = None,
         heart_rate: float | None = None,
         reference_condition: Any = None,
+        duration: float | None = None,
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
@@ -242,6 +245,8 @@ class ECGTwinGenerator(BaseEstimator):
             rate suggest.
         reference_condition : Condition, str, ... or a list of them, optional
             What the reference shows; by default its own ``condition``. A list has one for each reference.
+        duration : float, optional
+            Seconds, from 2.5 to an hour, drawn without seams; by default those of the reference, 10 at most.
         n_steps, guidance_scale, person_scale : optional
             Override the generator's own.
         random_state : int, RandomState, Generator or None
@@ -252,8 +257,8 @@ class ECGTwinGenerator(BaseEstimator):
         Returns
         -------
         float32 array of shape (n_samples, n_leads, n_times)
-            Millivolts, at the reference's rate, length (10 s at most) and lead order; all twelve
-            leads in standard order where the reference lacks some.
+            Millivolts, at the reference's rate, length (10 s at most, unless `duration` says otherwise) and
+            lead order; all twelve leads in standard order where the reference lacks some.
 
         Raises
         ------
@@ -270,6 +275,7 @@ class ECGTwinGenerator(BaseEstimator):
             sex=sex,
             heart_rate=heart_rate,
             reference_condition=reference_condition,
+            duration=duration,
             n_steps=n_steps,
             guidance_scale=guidance_scale,
             person_scale=person_scale,
@@ -305,6 +311,115 @@ class ECGTwinGenerator(BaseEstimator):
             )
             for signal, (entropy, row) in zip(signals, request.seeds, strict=True)
         ]
+
+    def edit(
+        self,
+        recording: Any,
+        condition: Any = None,
+        *,
+        add: Any = None,
+        remove: Any = None,
+        strength: float = 1.0,
+        age: float | None = None,
+        sex: str | None = None,
+        heart_rate: float | None = None,
+        recording_condition: Any = None,
+        n_steps: int = N_STEPS,
+    ) -> ECG:
+        """Change the condition of a recording, and nothing else: its own beats stay in their places.
+
+        Beats are moved where the heart rate or a statement about rhythm changes. What the condition does
+        to their shape is a difference of two flows, from the noise that the recording comes from: under
+        the new condition less under its own. The same call gives the same edit.
+
+        Parameters
+        ----------
+        recording : ECG, path, array (n_leads, n_times), wfdb.Record, ...
+            Millivolts; of any length from 2.5 s and any leads.
+        condition : Condition, str, ... optional
+            What it is to show, exactly. Without it, what it shows now, but for the changes below.
+        add, remove : Condition, str, ... optional
+            Statements to add, before which those that contradict them give way, or to remove.
+        strength : float
+            0 leaves the recording as it is, 1 is the condition as learned, up to 3 exaggerates it.
+        age, sex, heart_rate : optional
+            Years; "F" or "M"; beats per minute. By default the recording's own.
+        recording_condition : Condition, str, ... optional
+            What the recording shows; by default its own ``condition``, and where that names no statement
+            what the person's base vector tells.
+        n_steps : int
+            Of the flow, back and forth; each takes six evaluations of the network.
+
+        Returns
+        -------
+        ECG
+            At the recording's rate, length, leads and lead order, marked as synthetic.
+
+        Raises
+        ------
+        InputError
+            If the recording is no usable ECG, has fewer than three beats, or strength is out of range.
+        ConditionError
+            If a condition is not known.
+
+        Examples
+        --------
+        >>> from ecgtwin import ECGTwinGenerator, load_example
+        >>> faster = ECGTwinGenerator.from_pretrained().edit(load_example(), heart_rate=90)
+        >>> round(faster.heart_rate)
+        90
+        """
+        check_is_fitted(self, "networks_")
+        wanted = Edit.of(
+            self.networks_,
+            recording,
+            condition,
+            sampling_rate=self.sampling_rate,
+            add=add,
+            remove=remove,
+            strength=strength,
+            age=age,
+            sex=sex,
+            heart_rate=heart_rate,
+            recording_condition=recording_condition,
+        )
+        settings = self._settings(n_steps=n_steps, guidance_scale=None, person_scale=None)
+        return edit(self.networks_, wanted, settings, n_steps=n_steps)
+
+    def explain(self, reference: Any, condition: Any, **options: Any) -> Explanation:
+        """Draw a twin as `sample` does and say what each statement of its condition moved in it.
+
+        Parameters
+        ----------
+        reference : ECG, path, array (n_leads, n_times), ... or a list of them, or None
+            As in `sample`.
+        condition : Condition, str, ...
+            At least one statement.
+        **options
+            As in `sample`, but one twin is drawn: ``age``, ``sex``, ``heart_rate``, ``reference_condition``,
+            ``n_steps``, ``guidance_scale``, ``person_scale``, ``random_state``.
+
+        Returns
+        -------
+        Explanation
+            The twin, and arrays ``(n_statements, n_leads, n_times)`` in mV.
+
+        Raises
+        ------
+        InputError
+            If the reference is no usable ECG, or the condition names no statement.
+        ConditionError
+            If the condition is not known.
+
+        Examples
+        --------
+        >>> from ecgtwin import ECGTwinGenerator, load_example
+        >>> generator = ECGTwinGenerator.from_pretrained()
+        >>> found = generator.explain(load_example(), "SR, PVC", random_state=0)
+        >>> found.statements, found.moved.shape
+        (('PVC', 'SR'), (2, 12, 5000))
+        """
+        return explain(self.networks_, self._request(reference, condition, n_samples=1, **options))
 
     def sample_each(
         self,
@@ -436,9 +551,11 @@ class ECGTwinGenerator(BaseEstimator):
             request.seeds,
             request.settings,
             batch_size=self.batch_size,
+            length=request.length,
             callback=callback,
         )
-        return like_reference(leads, request.references[0] if request.references else None)
+        like = request.references[0] if request.references else None
+        return like_reference(leads, like, request.seconds)
 
     def _settings(self, **given: Any) -> dict[str, Any]:
         settings = dict(self.sampling_)

@@ -27,10 +27,11 @@ _PULSE = np.array([(-12, 0), (-10, 0), (-10, 10), (-5, 10), (-5, 0), (-3, 0)], d
 _FINE, _COARSE = "#f9dcd8", "#efaaa2"
 
 
-class _Strip(NamedTuple):
+class Strip(NamedTuple):
     """A piece of one lead's trace: `x` mm from the left, `y` mm above its row's baseline.
 
-    The paper reaches as far as `y` does within `limits`.
+    The paper reaches as far as `y` does within `limits`. `shade`, from 0 to 1, is how deep a colour lies
+    behind each sample; `band`, in mm, is drawn as an area. What is not black has no label.
     """
 
     lead: str
@@ -39,6 +40,9 @@ class _Strip(NamedTuple):
     y: NDArray[Any]
     limits: tuple[float, float]
     is_rhythm: bool = False
+    shade: NDArray[Any] | None = None
+    color: str = "black"
+    band: tuple[NDArray[Any], NDArray[Any]] | None = None
 
 
 def plot_ecg(
@@ -49,6 +53,7 @@ def plot_ecg(
     title: str | None = None,
     ax: Axes | None = None,
     sampling_rate: float | None = None,
+    attribution: NDArray[Any] | None = None,
 ) -> Axes:
     """Draw a 12-lead ECG on ECG paper.
 
@@ -67,6 +72,9 @@ def plot_ecg(
         Where to draw, one data unit a millimetre of paper. Without it a figure is made, in true scale.
     sampling_rate : float, optional
         Samples per second; needed for a bare array.
+    attribution : array (n_leads, n_times), optional
+        Drawn as colour behind the traces, deepest where its magnitude is largest: what a statement moved,
+        such as a row of ``Explanation.moved``.
 
     Returns
     -------
@@ -75,7 +83,7 @@ def plot_ecg(
     Raises
     ------
     InputError
-        If `ecg` holds no ECG, or layout or rhythm are unknown.
+        If `ecg` holds no ECG, layout or rhythm are unknown, or the attribution has another shape.
 
     Examples
     --------
@@ -86,11 +94,23 @@ def plot_ecg(
     array([280., 119.])
     >>> matplotlib.pyplot.close(ax.figure)
     """
+    recording = as_ecg(ecg, sampling_rate=sampling_rate)
+    strips = _strips(recording, layout, rhythm, attribution)
+    rows = LAYOUTS[layout][0] + (rhythm is not None and layout != "12x1")
+    return draw_strips(strips, rows, title=header(recording) if title is None else title, ax=ax)
+
+
+def draw_strips(
+    strips: Sequence[Strip],
+    rows: int,
+    *,
+    title: str,
+    ax: Axes | None,
+    names: Sequence[str] | None = None,
+) -> Axes:
+    """Draw pieces of traces on a paper of so many rows, with a line of text above each row if given."""
     from matplotlib import pyplot as plt
 
-    recording = as_ecg(ecg, sampling_rate=sampling_rate)
-    strips = _strips(recording, layout, rhythm)
-    rows = LAYOUTS[layout][0] + (rhythm is not None and layout != "12x1")
     spacing, low, high = _extent(strips, rows)
     if ax is None:
         size = np.array([_RIGHT - _LEFT + 2 * _SIDE, high - low + _HEADER + _FOOTER]) / MM_PER_INCH
@@ -99,8 +119,10 @@ def plot_ecg(
     ax.set(aspect="equal", facecolor="white")
     ax.spines[:].set_visible(False)
     _draw(ax, strips, rows, spacing, low, high)
-    header = _header(recording) if title is None else title
-    ax.text(_LEFT, high + 2.5, header, fontsize=9, color="black", clip_on=True, parse_math=False)
+    for row, name in enumerate(names or ()):  # under the calibration pulse, where no trace runs
+        place = (_LEFT + 1, -row * spacing - 7)
+        ax.text(*place, name, fontsize=8, color="black", zorder=5, clip_on=True, parse_math=False)
+    ax.text(_LEFT, high + 2.5, title, fontsize=9, color="black", clip_on=True, parse_math=False)
     ax.text(_LEFT, low - 1.5, "25 mm/s  10 mm/mV", fontsize=7, color="black", va="top", clip_on=True)
     return ax
 
@@ -147,12 +169,12 @@ def plot_twins(
     from matplotlib import pyplot as plt
 
     first = as_ecg(reference, sampling_rate=sampling_rate)
-    recordings = [first, *_as_twins(twins, first)]
+    recordings = [first, *as_twins(twins, first)]
     if len(recordings) == 1:
         raise InputError("there are no twins to draw")
     if titles is None:
-        names = [("Reference", _header(first))]
-        names += [(f"Twin {i} (synthetic)", _header(recordings[i], False)) for i in range(1, len(recordings))]
+        names = [("Reference", header(first))]
+        names += [(f"Twin {i} (synthetic)", header(recordings[i], False)) for i in range(1, len(recordings))]
         titles = [" — ".join(filter(None, pair)) for pair in names]
     if isinstance(titles, str) or len(titles) != len(recordings):
         raise InputError(f"{len(recordings)} titles are needed, the reference's first; got {titles!r}")
@@ -168,7 +190,8 @@ def plot_twins(
     return figure
 
 
-def _as_twins(twins: Any, reference: ECG) -> list[ECG]:
+def as_twins(twins: Any, reference: ECG) -> list[ECG]:
+    """Return twins as ECGs; arrays have the rate of the reference, and its leads if they have as many."""
     is_one = isinstance(twins, str) or not hasattr(twins, "__iter__") or getattr(twins, "ndim", 3) == 2
     rate, shape = reference.sampling_rate, (len(reference.signal),)
     each = [twins] if is_one else list(twins)
@@ -176,7 +199,9 @@ def _as_twins(twins: Any, reference: ECG) -> list[ECG]:
     return [as_ecg(twin, sampling_rate=rate, leads=names) for twin, names in zip(each, leads, strict=True)]
 
 
-def _strips(ecg: ECG, layout: str, rhythm: str | None) -> list[_Strip]:
+def _strips(
+    ecg: ECG, layout: str, rhythm: str | None, attribution: NDArray[Any] | None = None
+) -> list[Strip]:
     """Cut the recording into the pieces of trace that the layout shows."""
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}; known layouts are {', '.join(LAYOUTS)}")
@@ -187,14 +212,22 @@ def _strips(ecg: ECG, layout: str, rhythm: str | None) -> list[_Strip]:
         for lead, row in zip(ecg.leads or LEADS, signal, strict=True)
         if np.isfinite(row).any()
     }
+    shades: dict[str, NDArray[Any]] = {}
+    if attribution is not None:
+        if np.shape(attribution) != ecg.signal.shape:
+            raise InputError(f"attribution {np.shape(attribution)} for a signal {ecg.signal.shape}")
+        depth = np.abs(np.nan_to_num(np.asarray(attribution, dtype=np.float64)))
+        depth = np.minimum(depth / max(float(np.quantile(depth, 0.998)), 1e-9), 1)
+        shades = dict(zip(ecg.leads or LEADS, depth, strict=True))
     limits = {lead: (-_limit(-trace), _limit(trace)) for lead, trace in traces.items()}
 
-    def strip(lead: str, row: int, column: int, seconds: float, is_rhythm: bool = False) -> _Strip:
+    def strip(lead: str, row: int, column: int, seconds: float, is_rhythm: bool = False) -> Strip:
         start = max(0.0, min(column * seconds, signal.shape[1] / rate - seconds))
         begin, end = round(start * rate), round((start + seconds) * rate)
         y = traces[lead][begin : end + 1]  # one sample more, so that columns meet
         x = MM_PER_SECOND * (column * seconds + np.arange(len(y)) / rate)
-        return _Strip(lead, row, x, y, limits[lead], is_rhythm)
+        shade = shades[lead][begin : end + 1] if lead in shades else None
+        return Strip(lead, row, x, y, limits[lead], is_rhythm, shade)
 
     places = [(lead, i % rows, i // rows) for i, lead in enumerate(LEADS) if lead in traces]
     strips = [strip(lead, row, column, _SECONDS / columns) for lead, row, column in places]
@@ -204,7 +237,7 @@ def _strips(ecg: ECG, layout: str, rhythm: str | None) -> list[_Strip]:
     return [s for s in strips if np.isfinite(s.y).any()]
 
 
-def _extent(strips: Sequence[_Strip], rows: int) -> tuple[float, float, float]:
+def _extent(strips: Sequence[Strip], rows: int) -> tuple[float, float, float]:
     """Return mm from row to row (25 to 40, so that neighbours keep apart if they can) and the grid's ends.
 
     The grid ends beyond all traces, in whatever row they are, unless they pass their limits.
@@ -230,7 +263,7 @@ def _limit(trace: NDArray[Any]) -> float:
     return max(24.0, min(beats, MM_PER_MILLIVOLT * _TALLEST))
 
 
-def _label_place(strip: _Strip) -> tuple[float, float]:
+def _label_place(strip: Strip) -> tuple[float, float]:
     """Return mm from the strip's start and above its baseline where the label covers no trace, if any."""
     x, y = strip.x - strip.x[0], strip.y
     low, high = np.fmin(y[:-1], y[1:]), np.fmax(y[:-1], y[1:])
@@ -242,7 +275,8 @@ def _label_place(strip: _Strip) -> tuple[float, float]:
     return places[0]
 
 
-def _header(ecg: ECG, mark: bool = True) -> str:
+def header(ecg: ECG, mark: bool = True) -> str:
+    """Return what is known of a recording in one line; `mark` says that it is synthetic where it is."""
     shown = ecg.condition
     age = f"{shown.age:g} y" if shown.age is not None else ""
     rate = ecg.heart_rate if isfinite(ecg.heart_rate) else shown.heart_rate
@@ -252,7 +286,7 @@ def _header(ecg: ECG, mark: bool = True) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _draw(ax: Axes, strips: Sequence[_Strip], rows: int, spacing: float, low: float, high: float) -> None:
+def _draw(ax: Axes, strips: Sequence[Strip], rows: int, spacing: float, low: float, high: float) -> None:
     from matplotlib.collections import LineCollection  # one artist for many lines: small and fast files
     from matplotlib.patches import Rectangle
 
@@ -266,12 +300,22 @@ def _draw(ax: Axes, strips: Sequence[_Strip], rows: int, spacing: float, low: fl
     draw_lines([_PULSE - (0, row * spacing) for row in range(rows)], "black", 0.8, zorder=3)
     joints = [(s.x[0], -s.row * spacing) for s in strips if s.x[0] > 0]
     draw_lines([[(x, y - 6), (x, y + 6)] for x, y in joints], "black", 0.4, zorder=2)
+    view = ax.axis()
     paper = Rectangle((_LEFT, low), _RIGHT - _LEFT, high - low, transform=ax.transData)
     for s in strips:
         y, (left, base) = -s.row * spacing, _label_place(s)
         name = f"rhythm {s.lead}" if s.is_rhythm else s.lead
+        if s.shade is not None:
+            colour = np.broadcast_to(np.array([0.1, 0.35, 0.9, 0.0]), (1, len(s.x), 4)).copy()
+            colour[0, :, 3] = 0.65 * s.shade
+            extent = (s.x[0], s.x[-1], y - 0.4 * spacing, y + 0.5 * spacing)
+            ax.imshow(colour, extent=extent, aspect="equal", interpolation="bilinear", zorder=2)
+        if s.band is not None:
+            ax.fill_between(s.x, y + s.band[0], y + s.band[1], color=s.color, alpha=0.25, lw=0, zorder=2)
         (line,) = ax.plot(
-            s.x, y + s.y, color="black", linewidth=0.8, solid_joinstyle="round", zorder=3, label=name
+            s.x, y + s.y, color=s.color, linewidth=0.8, solid_joinstyle="round", zorder=3, label=name
         )
         line.set_clip_path(paper)
-        ax.text(s.x[0] + left, y + base, s.lead, fontsize=9, color="black", zorder=4, clip_on=True)
+        if s.color == "black":
+            ax.text(s.x[0] + left, y + base, s.lead, fontsize=9, color="black", zorder=4, clip_on=True)
+    ax.axis(view)  # pictures behind the traces move it

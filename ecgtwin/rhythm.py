@@ -104,11 +104,12 @@ def rhythm_channels(peaks: Array, length: int) -> NDArray[np.float32]:
     middle = (np.arange(n_patches) + 0.5) * _PATCH - 0.5
     channels = np.zeros((N_CHANNELS, n_patches), dtype=np.float32)
     peaks = np.asarray(peaks, dtype=np.float64)
+    edges = np.concatenate([[-np.inf], peaks, [np.inf]])
     if len(peaks):
-        distance = np.abs(time[:, None] - peaks).min(axis=1)
+        last = np.searchsorted(peaks, time, side="right")
+        distance = np.minimum(time - edges[last], edges[last + 1] - time)
         near = np.exp(-0.5 * (distance / _BUMP_SAMPLES) ** 2)
         channels[:_PATCH] = near[: n_patches * _PATCH].reshape(n_patches, _PATCH).T
-    edges = np.concatenate([[-np.inf], peaks, [np.inf]])
     following = np.searchsorted(peaks, middle, side="right")
     since = np.minimum((middle - edges[following]) / NATIVE_RATE, _LONGEST)
     until = np.minimum((edges[following + 1] - middle) / NATIVE_RATE, _LONGEST)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from .beats import mean_rate, r_peaks
 from .conditions import Condition
-from .diffusion import SAMPLERS, guided, row_noise, row_seeds, row_uniforms, time_grid
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
+from .diffusion import SAMPLERS, Predict, guided, row_noise, row_seeds, row_uniforms, time_grid
+from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
@@ -33,15 +34,32 @@ MAX_SAMPLES = 100_000
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
 
+MAX_SECONDS = 3600.0
+
+TOKEN = 40
+"""Samples at 100 Hz that the length of a flow is a multiple of."""
+
+WINDOW, HOP = NATIVE_LENGTH, 800
+"""Samples that the flow sees at once in a long twin, and from one window to the next."""
+
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw: checked references, the full target, settings, and a seed for each twin."""
+    """What to draw: checked references, the full target, settings, a seed for each twin, and its seconds.
+
+    Without seconds a twin is as long as the first reference, 10 s at most.
+    """
 
     references: list[ECG]
     target: Condition
     settings: dict[str, Any]
     seeds: list[tuple[int, int]]
+    seconds: float | None = None
+
+    @property
+    def length(self) -> int:
+        """Samples at 100 Hz to draw: those asked for, in whole tokens, and 10 s at least."""
+        return max(NATIVE_LENGTH, TOKEN * ceil((self.seconds or 0) * NATIVE_RATE / TOKEN))
 
     @classmethod
     def of(
@@ -54,9 +72,18 @@ class Request:
         n_samples: int = 1,
         reference_condition: Any = None,
         random_state: Any = None,
+        duration: float | None = None,
         **target: Any,
     ) -> Self:
         """Check everything that was asked for, before anything is drawn."""
+        if duration is not None and (
+            isinstance(duration, bool)
+            or not isinstance(duration, int | float | np.number)
+            or not MIN_SECONDS <= duration <= MAX_SECONDS
+        ):
+            raise InputError(
+                f"duration must be from {MIN_SECONDS} to {MAX_SECONDS:g} seconds, got {duration!r}"
+            )
         if (
             isinstance(n_samples, bool)
             or not isinstance(n_samples, int | np.integer)
@@ -75,7 +102,8 @@ class Request:
             warnings.warn(message, QualityWarning, stacklevel=5)
         if not references:
             settings = settings | {"person_scale": 0.0}
-        return cls(references, asked, settings, row_seeds(random_state, int(n_samples)))
+        seconds = None if duration is None else float(duration)
+        return cls(references, asked, settings, row_seeds(random_state, int(n_samples)), seconds)
 
 
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -99,14 +127,15 @@ def draw(
     settings: dict[str, Any],
     *,
     batch_size: int,
+    length: int = NATIVE_LENGTH,
     callback: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Draw native 8-lead twins ``(n, 8, 1000)`` in mV of n persons."""
+    """Draw native 8-lead twins ``(n, 8, length)`` in mV of n persons; length is a multiple of 40."""
     parts = []
     for start in range(0, len(seeds), batch_size):
         rows = slice(start, start + batch_size)
-        given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings)
-        latents = draw_latents(networks, given, seeds[rows], settings)
+        given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
+        latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)
         parts.append(decode(networks, latents, given, settings))
         if callback is not None:
             callback(min(start + batch_size, len(seeds)), len(seeds))
@@ -120,23 +149,29 @@ def draw_rhythms(
     targets: Sequence[Condition],
     seeds: Seeds,
     settings: dict[str, Any],
+    length: int = NATIVE_LENGTH,
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
-    seconds = NATIVE_LENGTH / NATIVE_RATE
+    seconds = length / NATIVE_RATE
     asked = encode_conditions(targets).to(persons.rates.device)
     own = persons.rates if settings["person_scale"] else torch.full_like(persons.rates, float("nan"))
-    uniforms = torch.from_numpy(row_uniforms(seeds, MAX_BEATS)).to(own)
+    uniforms = torch.from_numpy(row_uniforms(seeds, MAX_BEATS * -(-length // NATIVE_LENGTH))).to(own)
     times = networks.rhythm.draw(asked, own, uniforms, seconds)
     peaks = [np.unique((NATIVE_RATE * one.cpu().numpy()).astype(np.intp)) for one in times]
-    return conditioning(persons, asked, peaks)
+    return conditioning(persons, asked, peaks, length)
 
 
-def conditioning(persons: Persons, asked: ConditionArrays, peaks: Sequence[NDArray[np.intp]]) -> Conditioning:
-    """Return what a flow of 10 s is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
+def conditioning(
+    persons: Persons,
+    asked: ConditionArrays,
+    peaks: Sequence[NDArray[np.intp]],
+    length: int = NATIVE_LENGTH,
+) -> Conditioning:
+    """Return what a flow is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
     device = persons.rates.device
     rates = np.array([mean_rate(one) for one in peaks], dtype=np.float32)
-    offsets = np.array([beat_offsets(one, NATIVE_LENGTH) for one in peaks])
-    rhythm = np.array([rhythm_channels(one, NATIVE_LENGTH) for one in peaks])
+    offsets = np.array([beat_offsets(one, length) for one in peaks])
+    rhythm = np.array([rhythm_channels(one, length) for one in peaks])
     return Conditioning(
         asked,
         persons.bases,
@@ -148,12 +183,8 @@ def conditioning(persons: Persons, asked: ConditionArrays, peaks: Sequence[NDArr
     )
 
 
-@torch.no_grad()
-def draw_latents(
-    networks: TwinNetworks, given: Conditioning, seeds: Seeds, settings: dict[str, Any]
-) -> Tensor:
-    """Let noise flow to latents ``(n, latent_dim, tokens)``, all n in one batch."""
-    architecture = networks.architecture
+def flow(networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]) -> Predict:
+    """Return the guided prediction of clean latents, all of `given` in one batch."""
     told: dict[int, tuple[Conditioning, Tensor]] = {}
 
     def denoise(
@@ -165,10 +196,75 @@ def draw_latents(
         this, context = told[times]
         return networks.denoiser(x, time, this.bases, has_person, this.conditions, context, until)
 
-    predict = guided(denoise, settings["guidance_scale"], settings["person_scale"])
-    noise = row_noise(seeds, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch))
+    return guided(denoise, settings["guidance_scale"], settings["person_scale"])
+
+
+@torch.no_grad()
+def draw_latents(
+    networks: TwinNetworks,
+    given: Conditioning,
+    seeds: Seeds,
+    settings: dict[str, Any],
+    *,
+    batch_size: int = MAX_SAMPLES,
+) -> Tensor:
+    """Let noise flow to latents ``(n, latent_dim, tokens)``, at most `batch_size` windows in one batch."""
+    architecture, length = networks.architecture, given.offsets.shape[1]
+    noise = row_noise(seeds, (architecture.latent_dim, length // architecture.patch))
     noise = noise.to(networks.autoencoder.basis.device)
+    if length <= WINDOW:
+        predict = flow(networks, given, settings)
+    else:
+        predict = _flow_in_windows(networks, given, settings, batch_size)
     return SAMPLERS[settings["sampler"]](predict, noise, time_grid(settings["n_steps"]))
+
+
+def _flow_in_windows(
+    networks: TwinNetworks, given: Conditioning, settings: dict[str, Any], batch_size: int
+) -> Predict:
+    """Return the prediction for latents of any length, from windows of 10 s that overlap.
+
+    At every step what two windows predict for the seconds that they share is mixed, from all of the one
+    to all of the other; so both go on from the same state, and there is nothing to join in the end.
+
+    References
+    ----------
+    Bar-Tal et al., MultiDiffusion: fusing diffusion paths for controlled image generation, ICML 2023, eq. 5.
+    """
+    patch, n = networks.architecture.patch, len(given)
+    tokens = given.offsets.shape[1] // patch
+    size, hop = WINDOW // patch, HOP // patch
+    starts = [*range(0, tokens - size, hop), tokens - size]
+    pieces = [(row, start) for start in starts for row in range(n)]
+    edge = np.minimum(np.arange(size) + 0.5, np.arange(size)[::-1] + 0.5)
+    weight = torch.from_numpy(np.minimum(edge / (size - hop), 1).astype(np.float32)).to(given.rates.device)
+    total = torch.zeros(tokens, device=given.rates.device)
+    for start in starts:
+        total[start : start + size] += weight
+    batches = []
+    for first in range(0, len(pieces), batch_size):
+        some = pieces[first : first + batch_size]
+        batches.append((some, flow(networks, _cut(given, some, patch), settings)))
+
+    def predict(x: Tensor, time: Tensor, until: Tensor | None = None) -> Tensor:
+        found = torch.zeros_like(x)
+        for some, of_windows in batches:
+            rows = torch.tensor([row for row, _ in some], device=x.device)
+            windows = torch.stack([x[row, :, start : start + size] for row, start in some])
+            clean = of_windows(windows, time[rows], None if until is None else until[rows])
+            for (row, start), one in zip(some, clean, strict=True):
+                found[row, :, start : start + size] += weight * one
+        return found / total
+
+    return predict
+
+
+def _cut(given: Conditioning, pieces: Sequence[tuple[int, int]], patch: int) -> Conditioning:
+    """Return windows of `given` by row and first token, as rows."""
+    rows = torch.tensor([row for row, _ in pieces], device=given.rates.device)
+    offsets = [given.offsets[row, start * patch : start * patch + WINDOW] for row, start in pieces]
+    rhythm = [given.rhythm[row, :, start : start + WINDOW // patch] for row, start in pieces]
+    return replace(given[rows], offsets=torch.stack(offsets), rhythm=torch.stack(rhythm))
 
 
 @torch.no_grad()
@@ -218,11 +314,14 @@ def denoising_errors(
     return errors
 
 
-def like_reference(leads: NDArray[np.float32], reference: ECG | None) -> NDArray[np.float32]:
-    """Bring native 8-lead signals to the rate, length and lead order of the reference."""
+def like_reference(
+    leads: NDArray[np.float32], reference: ECG | None, seconds: float | None = None
+) -> NDArray[np.float32]:
+    """Bring native 8-lead signals to the rate, lead order and length (or `seconds`) of the reference."""
     if reference is None:
-        return twelve_leads(leads)
-    seconds = min(reference.seconds, NATIVE_LENGTH / NATIVE_RATE)
+        return twelve_leads(leads)[..., : None if seconds is None else round(seconds * NATIVE_RATE)]
+    if seconds is None:
+        seconds = min(reference.seconds, NATIVE_LENGTH / NATIVE_RATE)
     n_times = round(seconds * reference.sampling_rate)
     signals = twelve_leads(resample(leads, NATIVE_RATE, reference.sampling_rate)[..., :n_times])
     names = reference.leads or LEADS

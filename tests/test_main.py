@@ -101,3 +101,18 @@ def test_training_goes_on_after_a_kill(ptbxl, tmp_path):
     generator = ECGTwinGenerator.from_pretrained(out, n_steps=2)
     assert generator.training_["folds"] == [1]
     assert generator.sample(read_ecg(example_path()), "PVC").shape == (1, 12, 5000)
+
+
+def test_edit_writes_a_series_and_its_picture(tmp_path, capsys):
+    out = tmp_path / "edits"
+    command = ["edit", "example", "--add", "PVC", "--strength", "0", "1", "--out", str(out)]
+    assert main(command) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "edit_00.dat",
+        "edit_00.hea",
+        "edit_01.dat",
+        "edit_01.hea",
+        "edits.png",
+    ]
+    assert "PVC" in capsys.readouterr().out
+    assert "synthetic" in read_ecg(out / "edit_01").comments[0]

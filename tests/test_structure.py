@@ -14,16 +14,18 @@ ORDER = [
     ["statements"],
     ["conditions", "beats", "leads"],
     ["ecg"],
-    ["simulate", "datasets", "rhythm", "resampling"],
+    ["simulate", "datasets", "rhythm", "resampling", "retiming"],
     ["nn"],
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],
     ["sampling"],
+    ["editing", "explanation"],
     ["extractor", "generator"],
     ["augment"],
     ["classifier"],
     ["plotting"],
+    ["comparison"],
     ["metrics", "bench"],
     ["__init__", "__main__"],
 ]
@@ -72,7 +74,17 @@ def test_networks_know_nothing_of_scikit_learn_or_files(part):
 
 
 def test_conditions_and_signals_need_no_torch():
-    for name in ("statements", "conditions", "beats", "ecg", "simulate", "datasets", "rhythm", "resampling"):
+    for name in (
+        "statements",
+        "conditions",
+        "beats",
+        "ecg",
+        "simulate",
+        "datasets",
+        "rhythm",
+        "resampling",
+        "retiming",
+    ):
         assert "torch" not in imported(PACKAGE / f"{name}.py")
 
 

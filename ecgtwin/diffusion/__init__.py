@@ -1,12 +1,13 @@
 """The flow: its training objective, its samplers, and guidance."""
 
-from .flow import denoising_loss
+from .flow import Predict, denoising_loss
 from .guidance import guided
 from .noise import row_noise, row_seeds, row_uniforms
 from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
 
 __all__ = [
     "SAMPLERS",
+    "Predict",
     "denoising_loss",
     "dpm_solver",
     "euler",

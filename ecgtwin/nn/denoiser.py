@@ -10,6 +10,9 @@ recording agree.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -174,6 +177,30 @@ class Denoiser(nn.Module):
         base = torch.where(has_base[:, None], base * self.base_scale, self.nobody)
         body = self._network(seen, embedding + self.person(base), conditions)
         return t * s * s * scale * scale * x + s * (1 - t) * scale * body
+
+    @contextmanager
+    def attention_maps(self) -> Iterator[list[Tensor]]:
+        """Collect, of every call within, the mean over layers and heads of what its places read.
+
+        One ``(n, m / 2, tokens)`` for each call, with the tokens of `ConditionTokens`. One of them is always
+        there to rest on, so that a single statement is not read everywhere.
+        """
+        maps: list[Tensor] = []
+        layers = [module for module in self.modules() if isinstance(module, CrossAttention)]
+
+        def listen(layer: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+            share = cast(CrossAttention, layer).weights(*inputs) / len(layers)
+            if layer is layers[0]:  # one of the finer ones
+                maps.append(share)
+            else:
+                maps[-1] = maps[-1] + share.repeat_interleave(maps[-1].shape[1] // share.shape[1], dim=1)
+
+        handles = [layer.register_forward_hook(listen) for layer in layers]
+        try:
+            yield maps
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _network(self, x: Tensor, embedding: Tensor, conditions: ConditionArrays) -> Tensor:
         tokens, present = self.tokens(conditions)

@@ -95,3 +95,11 @@ class CrossAttention(nn.Module):
         k, v = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         y = attention(q, k, v, present[:, None, None, :])
         return self.out(y.transpose(1, 2).reshape(b, t, w))
+
+    def weights(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
+        """Return how much each place of a recording reads each token, ``(b, t, l)``, the mean over heads."""
+        b, t, _ = x.shape
+        q = self.query(x).view(b, t, self.heads, -1).transpose(1, 2)
+        k = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1)[:, :, 0].transpose(1, 2)
+        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return logits.masked_fill(~present[:, None, None, :], float("-inf")).softmax(dim=-1).mean(dim=1)

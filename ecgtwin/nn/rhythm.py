@@ -22,6 +22,9 @@ MEMORY = 8
 _WIDTH = 128
 _TYPICAL_RATE = 72.0
 _SHORTEST = 0.25  # seconds between two beats
+# It learned from 10 s and has never seen how an irregular stretch ends: in a longer rhythm it forgets what
+# was before, but for two intervals, or one ectopic beat would lead to the next for ever.
+_FORGETS_AFTER, _KEEPS = 12.0, 2
 
 
 class RhythmModel(nn.Module):
@@ -103,16 +106,75 @@ class RhythmModel(nn.Module):
         rate = torch.where(conditions.heart_rate.isnan(), _TYPICAL_RATE * drawn.exp(), conditions.heart_rate)
         mean = 60 / rate
         shortest = mean.clamp(max=_SHORTEST)
-        before = torch.full((len(rate), MEMORY), float("nan"), device=rate.device)
-        intervals = []
         needed = int(seconds / float(mean.min())) + 2
-        for k in range(2, min(uniforms.shape[1], 2 + needed)):
-            ratio = _draw_bins(self.next_logits(described, rate, before), self.ratio_bins, uniforms[:, k])
-            intervals.append((mean * ratio.exp()).maximum(shortest))
-            before = torch.cat([before[:, 1:], (intervals[-1] / mean).log()[:, None]], dim=1)
-        steps = torch.stack(intervals, dim=1)
+        steps = self._steps(described, rate, uniforms[:, 2 : 2 + needed])
         first = uniforms[:, 1] * steps[:, 0]
         return [_placed(*row, seconds) for row in zip(first, steps, mean, shortest, strict=True)]
+
+    @torch.no_grad()
+    def invert(self, conditions: ConditionArrays, intervals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the random numbers that draw rhythms, and how likely each of their intervals is.
+
+        Parameters
+        ----------
+        conditions : ConditionArrays of n
+        intervals : Tensor (n, k)
+            Seconds between R peaks.
+
+        Returns
+        -------
+        uniforms : Tensor (n, k)
+            In [0, 1]; with the same conditions, `follow` makes the same rhythms of them.
+        log_density : Tensor (n, k)
+            Of the logarithm of each interval, those before it given.
+        """
+        n, k = intervals.shape
+        mean = intervals.mean(dim=1, keepdim=True)
+        log = (intervals / mean).log()
+        before = torch.cat([log.new_full((n, MEMORY), float("nan")), log[:, :-1]], dim=1).unfold(1, MEMORY, 1)
+        logits = self.next_logits(
+            self.describe(conditions).repeat_interleave(k, dim=0),
+            (60 / mean).expand(n, k).flatten(),
+            before.flatten(0, 1),
+        )
+        probability = logits.double().softmax(dim=1).unflatten(0, (n, k))
+        edges = self.ratio_bins.double()
+        inside = log.double().clamp(edges[0], edges[-1])
+        chosen = (torch.searchsorted(edges, inside, right=True) - 1).clamp(0, N_BINS - 1)
+        width = (edges[1:] - edges[:-1])[chosen].clamp(min=1e-9)
+        here = probability.gather(2, chosen[..., None])[..., 0]
+        below = probability.cumsum(dim=2).gather(2, chosen[..., None])[..., 0] - here
+        uniforms = below + here * ((inside - edges[chosen]) / width).clamp(0, 1)
+        return uniforms.float(), (here / width).clamp(min=1e-12).log().float()
+
+    @torch.no_grad()
+    def follow(self, conditions: ConditionArrays, rates: Tensor, uniforms: Tensor) -> Tensor:
+        """Draw intervals ``(n, k)`` in seconds at rates ``(n,)``, from random numbers ``(n, k)``."""
+        steps = self._steps(self.describe(conditions), rates, uniforms)
+        return steps * (60 / rates / steps.mean(dim=1))[:, None]
+
+    def _steps(self, described: Tensor, rates: Tensor, uniforms: Tensor) -> Tensor:
+        """Intervals ``(n, k)`` in seconds, as they are drawn one after the other."""
+        mean = 60 / rates
+        shortest = mean.clamp(max=_SHORTEST)
+        before = torch.full((len(rates), MEMORY), float("nan"), device=rates.device)
+        intervals = []
+        since = torch.zeros_like(mean)
+        for uniform in uniforms.T:
+            ratio = _draw_bins(self.next_logits(described, rates, before), self.ratio_bins, uniform)
+            intervals.append((mean * ratio.exp()).maximum(shortest))
+            before = torch.cat([before[:, 1:], (intervals[-1] / mean).log()[:, None]], dim=1)
+            since = since + intervals[-1]
+            late = since > _FORGETS_AFTER
+            before[late, :-_KEEPS] = float("nan")
+            since = since * ~late
+        return torch.stack(intervals, dim=1)
+
+    @torch.no_grad()
+    def likely_rate(self, conditions: ConditionArrays, own_rates: Tensor) -> Tensor:
+        """Return the median heart rates ``(n,)`` under conditions, given the persons' at another time."""
+        logits = self.rate_logits(self.describe(conditions), own_rates)
+        return _TYPICAL_RATE * _draw_bins(logits, self.rate_bins, torch.full_like(own_rates, 0.5)).exp()
 
 
 def _draw_bins(logits: Tensor, edges: Tensor, uniform: Tensor) -> Tensor:

@@ -1,0 +1,149 @@
+"""What each statement of a condition moved in a twin: in which lead, at which sample, in millivolts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .conditions import Condition
+from .diffusion import row_noise, time_grid
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
+from .exceptions import InputError
+from .leads import LEADS
+from .nn import TwinNetworks, encode_conditions
+from .recordings import Persons
+from .rhythm import BEFORE
+from .sampling import Request, conditioning, decode, draw_rhythms, flow, like_reference
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A twin, and what each statement moved in it.
+
+    The rhythm is that of the twin throughout, premature beats included; what a statement does to it is
+    told apart, in `rhythm`.
+
+    Attributes
+    ----------
+    twin : ECG
+        As `ECGTwinGenerator.sample` draws it, at the reference's rate, length and lead order.
+    statements : tuple of s str
+        SCP-ECG codes, in the order of the arrays.
+    moved : float32 array (s, n_leads, n_times)
+        Millivolts: the signal that the flow heads for, with the statement less without it (all others
+        as asked), averaged along the way. Its magnitude says where the statement is seen, its sign
+        whether the trace was raised or lowered.
+    expected : float32 array (s, n_leads, n_times)
+        Millivolts: the first-order part, what the statement changes about the typical beat that the flow
+        is shown, in the places of the twin's beats.
+    peaks : int array (n_beats,)
+        R peaks of the twin, as sample numbers at its rate.
+    rhythm : float32 array (s, n_beats)
+        How much likelier the statement makes each beat's time, as the logarithm of a ratio; 0 for the
+        first beat.
+    attention : float32 array (s, n_times)
+        From 0 to 1: how much the network read the statement's token at each time, the mean over heads,
+        layers and steps; 400 ms fine, and one for all leads. The rest was read elsewhere, most of it on a
+        token that is always there.
+    """
+
+    twin: ECG
+    statements: tuple[str, ...]
+    moved: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    peaks: NDArray[np.intp]
+    rhythm: NDArray[np.float32]
+    attention: NDArray[np.float32]
+
+    def of(self, statement: str) -> NDArray[np.float32]:
+        """Return what one statement moved ``(n_leads, n_times)`` in mV.
+
+        Raises
+        ------
+        InputError
+            If the twin was not asked for it.
+        """
+        if statement not in self.statements:
+            raise InputError(f"{statement!r} is none of the twin's statements: {', '.join(self.statements)}")
+        return self.moved[self.statements.index(statement)]
+
+
+@torch.no_grad()
+def explain(networks: TwinNetworks, request: Request) -> Explanation:
+    """Draw the first twin of a request, and beside each step of its flow the same step less a statement."""
+    target, settings, seed = request.target, request.settings, request.seeds[:1]
+    codes = target.statements
+    if not codes:
+        raise InputError("there is nothing to explain: the condition names no statement")
+    if request.seconds is not None:
+        raise InputError("twins of 10 s are explained: duration cannot be chosen")
+    device = networks.prior.mean.device
+    person = Persons.pooled(networks, request.references)
+    drawn = draw_rhythms(networks, person, [target], seed, settings)
+    peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
+    sides = [target, *(target.replace(statements=[one for one in codes if one != code]) for code in codes)]
+    asked = encode_conditions(sides).to(device)
+    given = conditioning(person.repeat(len(sides)), asked, [peaks] * len(sides)).to(device)
+    predict = flow(networks, given, settings)
+
+    architecture = networks.architecture
+    x = row_noise(seed, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch)).to(device)
+    moved = torch.zeros(len(codes), *x.shape[1:], device=device)
+    times = time_grid(settings["n_steps"]).tolist()
+    read = torch.zeros(len(codes), NATIVE_LENGTH, device=device)
+    for now, then in pairwise(times):
+        # `shortcut`'s step; weights that are not told how far a step reaches do not read `until`.
+        row = x.new_ones(len(sides))
+        with networks.denoiser.attention_maps() as maps:
+            clean = predict(x.expand(len(sides), -1, -1), now * row, then * row)
+        shares = maps[0][0, :, : len(codes)].T  # of the twin itself, under person and condition
+        read += shares.repeat_interleave(NATIVE_LENGTH // shares.shape[1], dim=1) / (len(times) - 1)
+        moved += (then - now) * (clean[:1] - clean[1:])
+        x = clean[:1] if then == 1 else x + (then - now) * (clean[:1] - x) / (1 - now)
+
+    has_person = torch.full((len(sides),), settings["person_scale"] > 0, device=device)
+    context = given.context(networks.autoencoder, networks.prior, has_person)[:, : architecture.latent_dim]
+    parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]])).cpu().numpy()
+    like = request.references[0] if request.references else None
+    signal, *arrays = like_reference(np.concatenate([decode(networks, x, given[:1], settings), parts]), like)
+    rate = NATIVE_RATE if like is None else like.sampling_rate
+    twin = ECG(
+        signal,
+        leads=like.leads if like is not None and len(like.leads or LEADS) == 12 else LEADS,
+        sampling_rate=rate,
+        patient_id=None if like is None else like.patient_id,
+        condition=target,
+        comments=(SYNTHETIC, f"seed: {seed[0][0]}, row: 0"),
+    )
+    places = np.round(peaks * rate / NATIVE_RATE).astype(int)
+    seen = places < signal.shape[-1]
+    return Explanation(
+        twin,
+        codes,
+        np.stack(arrays[: len(codes)]),
+        np.stack(arrays[len(codes) :]),
+        places[seen],
+        _rhythm_evidence(networks, sides, peaks)[:, seen],
+        read.cpu().numpy()[
+            :, np.minimum(np.arange(signal.shape[-1]) * NATIVE_RATE / rate, NATIVE_LENGTH - 1).astype(int)
+        ],
+    )
+
+
+def _rhythm_evidence(
+    networks: TwinNetworks, sides: Sequence[Condition], peaks: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Return log p(interval before each beat | first side) less that of each other side, ``(s, n_beats)``."""
+    found = np.zeros((len(sides) - 1, len(peaks)), dtype=np.float32)
+    if len(peaks) > 2:
+        device = networks.prior.mean.device
+        intervals = torch.as_tensor(np.diff(peaks) / NATIVE_RATE, dtype=torch.float32, device=device)
+        conditions = encode_conditions([one.replace(heart_rate=None) for one in sides]).to(device)
+        density = networks.rhythm.invert(conditions, intervals.expand(len(sides), -1))[1]
+        found[:, 1:] = (density[:1] - density[1:]).cpu().numpy()
+    return found

@@ -1,0 +1,106 @@
+"""A recording under another condition, its own beats in their places."""
+
+import numpy as np
+import pytest
+
+from ecgtwin import ECG, ConditionError, ECGTwinGenerator, InputError, lead_residual, load_example
+from ecgtwin.beats import r_peaks
+from ecgtwin.metrics import meets
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return ECGTwinGenerator.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return load_example()
+
+
+def correlation(a, b):
+    return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+
+
+def test_strength_nought_returns_the_recording(generator, recording):
+    assert np.array_equal(generator.edit(recording, add="CLBBB", strength=0).signal, recording.signal)
+    same = generator.edit(recording, recording.condition.replace(heart_rate=None))
+    assert np.array_equal(same.signal, recording.signal)
+
+
+def test_the_change_grows_with_strength_and_beats_stay(generator, recording):
+    edits = [generator.edit(recording, add="CLBBB", strength=s).signal for s in (0.5, 1.0)]
+    half, whole = (one - recording.signal for one in edits)
+    np.testing.assert_allclose(whole, 2 * half, atol=1e-4)
+    peaks = [r_peaks(one, recording.sampling_rate) for one in (recording.signal, edits[0])]
+    assert len(peaks[0]) == len(peaks[1])
+    assert np.abs(peaks[0] - peaks[1]).max() <= 0.06 * recording.sampling_rate
+
+
+def test_the_same_call_gives_the_same_edit_and_says_what_it_is(generator, recording):
+    one, two = (generator.edit(recording, add="AMI") for _ in range(2))
+    assert np.array_equal(one.signal, two.signal)
+    assert "AMI" in one.condition.statements
+    assert "NORM" not in one.condition.statements
+    assert "synthetic" in one.comments[0]
+    assert (one.sampling_rate, one.leads) == (recording.sampling_rate, recording.leads)
+
+
+def test_what_was_added_and_removed_is_nearly_the_recording(generator, recording):
+    added = generator.edit(recording, add="AMI")
+    back = generator.edit(added, remove="AMI", add="NORM")
+    assert correlation(back.signal, recording.signal) > max(0.98, correlation(added.signal, recording.signal))
+
+
+def test_premature_beats_come_with_the_statement(generator, recording):
+    native = recording.resample(100)
+    edited = generator.edit(native, add="PVC")
+    assert not meets(native.signal[None], "PVC").any()
+    assert meets(edited.signal[None], "PVC").all()
+
+
+@pytest.mark.parametrize("rate", [52, 105])
+def test_the_heart_rate_asked_for_is_met(generator, recording, rate):
+    edited = generator.edit(recording, heart_rate=rate)
+    assert edited.heart_rate == pytest.approx(rate, rel=0.02)
+    assert edited.condition.heart_rate == rate
+
+
+def test_tachycardia_brings_its_rate(generator, recording):
+    assert generator.edit(recording, add="STACH").heart_rate > 95
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(4.03, 250.0), (23.7, 100.0)])
+def test_any_length_and_any_leads(tiny, recording, seconds, rate):
+    many = ECG(np.tile(recording.signal, 3), sampling_rate=500, condition="NORM, SR").resample(rate)
+    part = ECG(many.signal[:, : round(seconds * rate)], sampling_rate=rate, condition="NORM, SR")
+    part = part.select(["V2", "I", "II"])
+    edited = tiny.edit(part, add="CLBBB")
+    assert edited.signal.shape == part.signal.shape
+    assert edited.leads == ("V2", "I", "II")
+    assert np.isfinite(edited.signal).all()
+    assert not np.array_equal(edited.signal, part.signal)
+
+
+def test_limb_leads_obey_their_laws(generator, recording):
+    edited = generator.edit(recording, add="AFIB")
+    assert lead_residual(edited.signal) <= lead_residual(recording.signal) + 1e-3
+
+
+def test_a_recording_that_says_nothing_is_guessed(tiny, recording):
+    silent = ECG(recording.signal, sampling_rate=500)
+    assert tiny.edit(silent, add="PVC").condition.statements.count("PVC") == 1
+    assert tiny.edit(silent, recording_condition="AFIB", remove="AFIB").condition.statements == ("SR",)
+
+
+def test_refusals(tiny, recording):
+    with pytest.raises(InputError, match="strength"):
+        tiny.edit(recording, add="PVC", strength=-1)
+    with pytest.raises(InputError, match="strength"):
+        tiny.edit(recording, add="PVC", strength=float("nan"))
+    with pytest.raises(InputError, match="either"):
+        tiny.edit(recording, "PVC", add="AFIB")
+    with pytest.raises(InputError, match="flat"):
+        tiny.edit(np.zeros((12, 1000)), "PVC")
+    with pytest.raises(ConditionError):
+        tiny.edit(recording, add="fever")

@@ -1,0 +1,72 @@
+"""What each statement moved in a twin."""
+
+import numpy as np
+import pytest
+
+from ecgtwin import ECGTwinGenerator, InputError, load_example
+from ecgtwin.metrics.ectopy import measure_beats
+from ecgtwin.metrics.explanations import REGIONS, as_table, explanation_table, premature_beats
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return ECGTwinGenerator.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return load_example().resample(100)
+
+
+def test_the_twin_is_the_one_that_sample_draws(generator, reference):
+    explained = generator.explain(reference, "SR, PVC", random_state=4)
+    twin = generator.sample(reference, "SR, PVC", random_state=4)[0]
+    np.testing.assert_allclose(explained.twin.signal, twin, atol=1e-4)
+    assert "synthetic" in explained.twin.comments[0]
+
+
+def test_arrays_fit_the_reference(tiny, reference):
+    own = load_example()
+    explained = tiny.explain(own, "AMI, SR", random_state=0)
+    assert explained.moved.shape == explained.expected.shape == (2, 12, own.signal.shape[1])
+    assert explained.attention.shape == (2, own.signal.shape[1])
+    assert explained.rhythm.shape == (2, len(explained.peaks))
+    assert np.array_equal(explained.of("AMI"), explained.moved[explained.statements.index("AMI")])
+    assert explained.attention.min() >= 0
+    assert explained.attention.sum(axis=0).max() <= 1
+    with pytest.raises(InputError, match="AMI, SR"):
+        explained.of("PVC")
+    nobody = tiny.explain(None, "AMI", random_state=0)
+    assert nobody.moved.shape == (1, 12, 1000)
+
+
+def test_a_premature_beat_is_what_pvc_moved(generator, reference):
+    explained = generator.explain(reference, "SR, PVC", random_state=1)
+    early = measure_beats(explained.twin.signal)
+    assert early.premature_wide.sum() == 1
+    peak = int(early.times_ms[early.premature_wide][0] / 10)
+    mass = np.abs(explained.of("PVC")).sum(axis=0)
+    assert abs(int(mass.argmax()) - peak) < 15
+    k = explained.statements.index("PVC")
+    assert abs(explained.peaks[explained.rhythm[k].argmax()] - peak) <= 3
+    assert mass[peak - 10 : peak + 40].mean() > 3 * mass.mean()
+
+
+def test_limb_leads_of_an_attribution_obey_their_laws(generator, reference):
+    moved = generator.explain(reference, "SR, CLBBB", random_state=0).of("CLBBB")
+    np.testing.assert_allclose(moved[1] - moved[0], moved[2], atol=1e-5)
+
+
+def test_nothing_is_explained_without_a_statement(tiny, reference):
+    with pytest.raises(InputError, match="no statement"):
+        tiny.explain(reference, None)
+    with pytest.raises(InputError, match="flat"):
+        tiny.explain(np.zeros((12, 1000)), "PVC")
+
+
+def test_the_tables_score_every_statement(tiny, reference):
+    table = explanation_table(tiny, [reference], ["a"])
+    assert set(table) == set(REGIONS)
+    assert 0 <= table["CLBBB"]["own"].value <= 1
+    assert as_table(table).count("\n") == len(REGIONS) + 1
+    assert set(premature_beats(tiny, [reference], ["a"])) == {"moved", "attention", "rhythm"}
