@@ -36,7 +36,7 @@ def main():
         mode="append", references="any", label_map={1: args.statement}, random_state=0
     ).set_fit_request(groups=True, conditions=True)
     pipe = make_pipeline(
-        augmenter, RandomConvolutions(300), StandardScaler(), LogisticRegression(C=0.01, max_iter=2000)
+        augmenter, RandomConvolutions(), StandardScaler(), LogisticRegression(C=0.01, max_iter=2000)
     )
     share = y[train].mean() / (1 - y[train].mean())
     search = GridSearchCV(

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 class RandomConvolutions(TransformerMixin, BaseEstimator):
     """The largest value of each of many random filters, and the share of time that it is above its bias."""
 
-    def __init__(self, n_filters=600, random_state=0):
+    def __init__(self, n_filters=300, random_state=0):
         self.n_filters = n_filters
         self.random_state = random_state
 
