@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .exceptions import CheckpointError, InputError
+from .exceptions import InputError
 
 # Those of `ecgtwin.training`, which takes seconds to import.
 STAGES = ("autoencoder", "extractor", "rhythm", "denoiser", "distillation")
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except (InputError, CheckpointError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"ecgtwin: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -46,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--guidance-scale", type=float)
     sample.add_argument("--person-scale", type=float)
     sample.add_argument("--seed", type=int, default=0)
-    sample.add_argument("--weights", default="default", help="folder of weights; bundled ones by default")
+    sample.add_argument(
+        "--weights",
+        default="default",
+        help="folder of weights, or user/repo[@revision]",
+    )
     sample.add_argument("--device", default="auto")
     sample.set_defaults(run=_sample)
 
@@ -70,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--folds", type=int, nargs="+", default=[9], help="folds of the patients")
     evaluate.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
     evaluate.add_argument(
-        "--checkpoint", default="default", help="folder of weights; bundled ones by default"
+        "--checkpoint",
+        default="default",
+        help="folder of weights, or user/repo[@revision]",
     )
     evaluate.add_argument(
         "--generated", type=Path, help=".npz of another generator's ECGs, measured in place of a checkpoint's"
@@ -89,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure speed and memory")
     bench.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
-    bench.add_argument("--checkpoint", default="default", help="folder of weights; bundled ones by default")
+    bench.add_argument(
+        "--checkpoint",
+        default="default",
+        help="folder of weights, or user/repo[@revision]",
+    )
     bench.add_argument("--device", default="auto")
     bench.set_defaults(run=_bench)
     return parser
@@ -155,7 +165,7 @@ def _train(args: argparse.Namespace) -> None:
         raise InputError(
             f"--stage {args.stage} goes on from earlier stages, and {args.out} holds no {WEIGHTS}"
         )
-    before = load(args.out) if earlier else Checkpoint(start(None, args.architecture, args.seed))
+    before = load(args.out) if earlier else start(None, args.architecture, args.seed)
     networks = before.networks
     networks.to(find_device(args.device))
     stages = STAGES if args.stage == "all" else (args.stage,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +28,7 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     pretrained : str or path, optional
-        Weights to start `fit` from: ``"default"`` (bundled), or a folder. None starts from nothing.
+        Weights to start `fit` from, as `from_pretrained` names them. None starts from nothing.
     architecture : {"default", "tiny"}
         Size of the network where `pretrained` is None.
     sampling_rate : float
@@ -90,17 +91,58 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "default", **init: Any) -> Self:
-        """Return a fitted extractor with the weights of a folder, or the bundled ones.
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **init: Any,
+    ) -> Self:
+        """Return a fitted extractor with the weights of a name, as `ECGTwinGenerator.from_pretrained` does.
 
         Raises
         ------
         CheckpointError
-            If there are no such weights or they are damaged.
+            If there are no such weights, they cannot be had, or they are damaged.
         """
-        extractor = cls(pretrained=name_or_path, **init)
-        networks = store.load(name_or_path).networks
-        return extractor._take(networks.to(store.find_device(extractor.device)))
+        extractor = cls(pretrained=store.pinned(name_or_path, revision), **init)
+        checkpoint = store.load(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        checkpoint.networks.to(store.find_device(extractor.device))
+        return extractor._take(checkpoint)
+
+    def save_pretrained(
+        self, folder: str | Path, *, half: bool = False, metrics: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write weights as `ECGTwinGenerator.save_pretrained` does; return the folder.
+
+        Those of an extractor that was fitted draw no twins: ``ECGTwinGenerator(pretrained=folder)`` is then
+        to be fitted.
+        """
+        return store.save(self._checkpoint(metrics), folder, half=half)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        half: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+        private: bool = False,
+        token: str | bool | None = None,
+        message: str = "Upload weights",
+    ) -> str:
+        """Commit what `save_pretrained` writes to ``user/repo`` on the Hugging Face Hub; return the URL."""
+        return store.push(
+            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
+        )
 
     def fit(self, X: Any, y: Any = None, *, groups: ArrayLike, conditions: Any = None) -> Self:
         """Learn to tell persons apart.
@@ -122,8 +164,8 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         """
         data = training_data(X, groups, conditions, self.sampling_rate)
         seed = row_seeds(self.random_state, 1)[0][0]
-        networks = store.start(self.pretrained, self.architecture, seed)
-        networks.to(store.find_device(self.device))
+        before = store.start(self.pretrained, self.architecture, seed)
+        networks = before.networks.to(store.find_device(self.device))
         check_batch_size(self.batch_size)
         settings = StageSettings(
             extractor_epochs=self.max_epochs,
@@ -139,7 +181,13 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             verbose=self.verbose,
         )
-        return self._take(networks)
+        described = {
+            "stages": ["extractor"],
+            "recordings": len(data),
+            "persons": len(np.unique(data.groups)),
+            "epochs": self.max_epochs,
+        }
+        return self._take(store.Checkpoint(networks, before.sampling, described))
 
     def transform(self, X: Any, *, conditions: Any = None) -> NDArray[np.float32]:
         """Return base vectors ``(n, n_features_out_)`` of unit length.
@@ -169,7 +217,14 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         """Return the share of persons whose second recording is nearest to their own first one."""
         return retrieval_top1(torch.from_numpy(self.transform(X)), np.asarray(groups))
 
-    def _take(self, networks: TwinNetworks) -> Self:
-        self.networks_ = networks
-        self.n_features_out_ = networks.architecture.base_dim
+    def _checkpoint(self, metrics: Mapping[str, Any] | None) -> store.Checkpoint:
+        check_is_fitted(self, "networks_")
+        training = store.with_metrics(self.training_, metrics)
+        return store.Checkpoint(self.networks_, self.sampling_, training)
+
+    def _take(self, checkpoint: store.Checkpoint) -> Self:
+        self.networks_: TwinNetworks = checkpoint.networks
+        self.sampling_ = checkpoint.sampling
+        self.training_ = checkpoint.training
+        self.n_features_out_ = checkpoint.networks.architecture.base_dim
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ from .recordings import (
     training_data,
 )
 from .sampling import Request, check_settings, denoising_errors, draw, like_reference
-from .training import STAGES, StageSettings, fit_networks
+from .training import StageSettings, fit_networks, stages_after
 
 
 class ECGTwinGenerator(BaseEstimator):
@@ -39,7 +39,7 @@ class ECGTwinGenerator(BaseEstimator):
     Parameters
     ----------
     pretrained : str or path, optional
-        Weights to start `fit` from: ``"default"`` (bundled), or a folder. None starts from nothing.
+        Weights to start `fit` from, as `from_pretrained` names them. None starts from nothing.
         Use `from_pretrained` for a generator that is ready.
     architecture : {"default", "tiny"}
         Size of the networks where `pretrained` is None.
@@ -73,6 +73,8 @@ class ECGTwinGenerator(BaseEstimator):
         differences between beats is kept) chosen for the weights.
     training_ : dict
         Where the weights come from.
+    weights_sha256_ : str
+        Digest of the file that the weights came from or would be saved as.
 
     References
     ----------
@@ -120,23 +122,91 @@ class ECGTwinGenerator(BaseEstimator):
         self.verbose = verbose
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "default", **init: Any) -> Self:
-        """Return a fitted generator with the weights of a folder, or the bundled ones (no network needed).
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **init: Any,
+    ) -> Self:
+        """Return a fitted generator with the weights of a name; the bundled ones need no network.
+
+        Parameters
+        ----------
+        name_or_path : str or path
+            ``"default"``, a folder, a name of the registry, or ``user/repo[@revision]`` on the Hugging
+            Face Hub. Weights are safetensors: no pickle and no code is ever loaded.
+        revision : str, optional
+            Branch, tag or commit of a repository.
+        cache_dir : path, optional
+            Where downloads are kept; by default huggingface-hub's cache (``HF_HOME``).
+        local_files_only : bool
+            Open no connection; nor does one open under ``HF_HUB_OFFLINE=1``.
+        token : str or bool, optional
+            For private repositories.
+        **init
+            Constructor parameters.
 
         Raises
         ------
         CheckpointError
-            If there are no such weights or they are damaged.
+            If there are no such weights, they cannot be had, or they are damaged.
         """
-        generator = cls(pretrained=name_or_path, **init)
-        checkpoint = store.load(name_or_path)
+        generator = cls(pretrained=store.pinned(name_or_path, revision), **init)
+        checkpoint = store.load(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        store.check_draws(checkpoint)
         checkpoint.networks.to(store.find_device(generator.device))
         return generator._take(checkpoint)
 
-    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
-        """Write ``config.json`` and ``model.safetensors``; `half` stores float16. Return the folder."""
-        check_is_fitted(self, "networks_")
-        return store.save(store.Checkpoint(self.networks_, self.sampling_, self.training_), folder, half=half)
+    def save_pretrained(
+        self, folder: str | Path, *, half: bool = False, metrics: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write ``config.json``, ``model.safetensors`` and a model card; return the folder.
+
+        Parameters
+        ----------
+        folder : path
+        half : bool
+            Store float16.
+        metrics : mapping, optional
+            Figures measured, for configuration and card.
+
+        Raises
+        ------
+        CheckpointError
+            If they cannot be written; what was there is then whole.
+        """
+        return store.save(self._checkpoint(metrics), folder, half=half)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        half: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+        private: bool = False,
+        token: str | bool | None = None,
+        message: str = "Upload weights",
+    ) -> str:
+        """Commit what `save_pretrained` writes to ``user/repo`` on the Hugging Face Hub; return the URL.
+
+        Raises
+        ------
+        CheckpointError
+            If the Hub refuses or cannot be reached.
+        """
+        return store.push(
+            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
+        )
 
     def fit(self, X: Any, y: Any = None, *, groups: ArrayLike, conditions: Any) -> Self:
         """Train autoencoder, extractor and denoiser.
@@ -162,11 +232,14 @@ class ECGTwinGenerator(BaseEstimator):
             row, lead = lacking[0]
             raise InputError(f"recording {row} has no lead {LEADS[lead]}: twins are learned from all twelve")
         seed = row_seeds(self.random_state, 1)[0][0]
-        networks = store.start(self.pretrained, self.architecture, seed)
-        networks.to(store.find_device(self.device))
+        before = store.start(self.pretrained, self.architecture, seed)
+        networks = before.networks.to(store.find_device(self.device))
+        stages, distilled = stages_after(before.sampling, before.training, new=self.pretrained is None)
         settings = StageSettings(
             extractor_epochs=-(-self.max_epochs // 2),
             denoiser_epochs=self.max_epochs,
+            distillation_epochs=min(10, self.max_epochs),
+            distilled=distilled,
             extractor_batch=self.batch_size,
             denoiser_batch=self.batch_size,
             extractor_learning_rate=self.learning_rate,
@@ -176,8 +249,7 @@ class ECGTwinGenerator(BaseEstimator):
             networks,
             data,
             settings,
-            # Pretrained latents keep their meaning only under the transform they were learned with.
-            stages=STAGES[0 if self.pretrained is None else 1 : -1],
+            stages=stages,
             seed=seed,
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             verbose=self.verbose,
@@ -187,7 +259,7 @@ class ECGTwinGenerator(BaseEstimator):
             "persons": len(np.unique(data.groups)),
             "epochs": self.max_epochs,
         }
-        return self._take(store.Checkpoint(networks, dict(store.SAMPLING), described))
+        return self._take(store.Checkpoint(networks, before.sampling, described))
 
     def sample(
         self,
@@ -423,8 +495,14 @@ class ECGTwinGenerator(BaseEstimator):
             settings.update({key: value for key, value in source.items() if value is not None})
         return check_settings(settings)
 
+    def _checkpoint(self, metrics: Mapping[str, Any] | None = None) -> store.Checkpoint:
+        check_is_fitted(self, "networks_")
+        training = store.with_metrics(self.training_, metrics)
+        return store.Checkpoint(self.networks_, self.sampling_, training)
+
     def _take(self, checkpoint: store.Checkpoint) -> Self:
         self.networks_: TwinNetworks = checkpoint.networks
         self.sampling_ = dict(store.SAMPLING) | checkpoint.sampling
         self.training_ = checkpoint.training
+        self.weights_sha256_ = checkpoint.sha256
         return self

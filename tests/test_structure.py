@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ecgtwin"
 # Each part may import those before it.
 ORDER = [
-    ["exceptions", "files"],
-    ["statements"],
+    ["exceptions", "files", "card"],
+    ["statements", "hub"],
     ["conditions", "beats", "leads"],
     ["ecg"],
     ["simulate", "datasets", "rhythm"],
