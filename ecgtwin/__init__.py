@@ -4,12 +4,13 @@ __version__ = "0.1.0"
 
 from .conditions import Condition
 from .datasets import load_example, load_ptbxl
-from .ecg import ECG, as_ecg, read_ecg, write_ecg
+from .ecg import ECG, as_ecg, read_ecg, read_windows, write_ecg
 from .exceptions import CheckpointError, ConditionError, InputError, QualityWarning
 from .extractor import IndividualBaseExtractor
 from .generator import ECGTwinGenerator
 from .leads import lead_residual
 from .plotting import plot_ecg, plot_twins
+from .provenance import write_npz
 from .simulate import make_ecgs
 
 __all__ = [
@@ -29,5 +30,7 @@ __all__ = [
     "plot_ecg",
     "plot_twins",
     "read_ecg",
+    "read_windows",
     "write_ecg",
+    "write_npz",
 ]

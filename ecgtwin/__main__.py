@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="folder of weights, or user/repo[@revision]",
     )
+    sample.add_argument("--npz", action="store_true", help="write all of them into twins.npz as well")
     sample.add_argument("--device", default="auto")
     sample.set_defaults(run=_sample)
 
@@ -113,6 +114,7 @@ def _sample(args: argparse.Namespace) -> None:
     from .generator import ECGTwinGenerator
     from .leads import LEADS, lead_residual
     from .plotting import plot_twins
+    from .provenance import write_npz
 
     reference = load_example() if args.reference == "example" else read_ecg(args.reference)
     generator = ECGTwinGenerator.from_pretrained(args.weights, device=args.device)
@@ -132,6 +134,8 @@ def _sample(args: argparse.Namespace) -> None:
     milliseconds = 1000 * (time.perf_counter() - begun) / len(twins)
     for i, twin in enumerate(twins):
         write_ecg(args.out / f"twin_{i:02d}", twin)
+    if args.npz:
+        write_npz(args.out / "twins", twins)
     picture = args.out / "twins.png"
     plot_twins(reference, twins[:1]).savefig(picture, dpi=150)
 

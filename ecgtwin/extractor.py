@@ -15,7 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 from . import pretrained as store
 from .diffusion import row_seeds
 from .nn import TwinNetworks
-from .recordings import as_conditions, check_batch_size, native_batches, pooled_base_vectors, training_data
+from .recordings import (
+    as_conditions,
+    check_batch_size,
+    native_batches,
+    pooled_base_vectors,
+    training_data,
+    warn_of_content,
+)
 from .training import StageSettings, fit_networks, retrieval_top1
 
 
@@ -206,6 +213,7 @@ class IndividualBaseExtractor(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "networks_")
         batches = native_batches(X, self.sampling_rate)
+        warn_of_content(batches)
         known = iter(as_conditions(conditions, X, sum(len(signals) for signals, _ in batches)))
         vectors = [
             pooled_base_vectors(self.networks_.extractor, signals, present, [next(known) for _ in signals])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,10 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from . import pretrained as store
 from .conditions import Condition
 from .diffusion import row_seeds
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, check_rate
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_rate
 from .exceptions import InputError
 from .leads import LEADS, resample, twelve_leads
 from .nn import TwinNetworks
+from .provenance import provenance
 from .recordings import (
     Persons,
     as_conditions,
@@ -25,7 +26,7 @@ from .recordings import (
     native_batches,
     training_data,
 )
-from .sampling import Request, check_settings, denoising_errors, draw, like_reference
+from .sampling import Request, check_settings, check_twins_fit, denoising_errors, draw, twin_batches
 from .training import StageSettings, fit_networks, stages_after
 
 
@@ -331,6 +332,33 @@ class ECGTwinGenerator(BaseEstimator):
         )
         return self._twins(request, callback)
 
+    def sample_batches(
+        self,
+        reference: Any,
+        condition: Any = None,
+        *,
+        callback: Callable[[int, int], None] | None = None,
+        **options: Any,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Draw any number of twins batch by batch, with the options of `sample`.
+
+        Everything is checked at once; then each step draws ``batch_size`` twins, so that memory does not
+        grow with ``n_samples``. Joined, the batches are what `sample` returns.
+
+        Returns
+        -------
+        iterator of float32 arrays of shape (up to batch_size, n_leads, n_times)
+
+        Examples
+        --------
+        >>> generator = ECGTwinGenerator.from_pretrained(batch_size=2)
+        >>> batches = generator.sample_batches(None, "PVC", n_samples=5, random_state=0)
+        >>> [len(batch) for batch in batches]
+        [2, 2, 1]
+        """
+        request = self._request(reference, condition, **options)
+        return twin_batches(self.networks_, request, batch_size=self.batch_size, callback=callback)
+
     def sample_ecgs(
         self,
         reference: Any,
@@ -347,7 +375,6 @@ class ECGTwinGenerator(BaseEstimator):
         request = self._request(reference, condition, **options)
         signals = self._twins(request, callback)
         like = request.references[0] if request.references else None
-        settings = ", ".join(f"{key}: {value}" for key, value in request.settings.items())
         return [
             ECG(
                 signal,
@@ -355,9 +382,9 @@ class ECGTwinGenerator(BaseEstimator):
                 sampling_rate=NATIVE_RATE if like is None else like.sampling_rate,
                 patient_id=None if like is None else like.patient_id,
                 condition=request.target,
-                comments=(SYNTHETIC, f"seed: {entropy}, row: {row}, {settings}"),
+                comments=provenance(request.target, seed, request.settings, self.weights_sha256_),
             )
-            for signal, (entropy, row) in zip(signals, request.seeds, strict=True)
+            for signal, seed in zip(signals, request.seeds(), strict=True)
         ]
 
     def sample_each(
@@ -477,17 +504,16 @@ class ECGTwinGenerator(BaseEstimator):
         return Request.of(reference, condition, settings, sampling_rate=self.sampling_rate, **options)
 
     def _twins(self, request: Request, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:
-        n = len(request.seeds)
-        leads = draw(
-            self.networks_,
-            Persons.pooled(self.networks_, request.references).repeat(n),
-            [request.target] * n,
-            request.seeds,
-            request.settings,
-            batch_size=self.batch_size,
-            callback=callback,
-        )
-        return like_reference(leads, request.references[0] if request.references else None)
+        check_twins_fit(request)
+        twins: NDArray[np.float32] | None = None
+        done = 0
+        for batch in twin_batches(self.networks_, request, batch_size=self.batch_size, callback=callback):
+            if twins is None:
+                twins = np.empty((request.n_samples, *batch.shape[1:]), dtype=np.float32)
+            twins[done : done + len(batch)] = batch
+            done += len(batch)
+        assert twins is not None
+        return twins
 
     def _settings(self, **given: Any) -> dict[str, Any]:
         settings = dict(self.sampling_)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ def one_evaluation(n_steps: int) -> dict[str, Any]:
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _NEXT = ".config.json.next"
 _MAX_CONFIG_BYTES = 1_000_000
+_MAX_HEADER_BYTES = 10_000_000
 _BUNDLED = Path(__file__).parent / "assets"
 
 _SIGNAL = {
@@ -159,6 +161,26 @@ def load(name: str | os.PathLike[str] = "default", **where: Any) -> Checkpoint:
         If a file is missing, damaged, of a newer format, or does not hold what its configuration says.
     """
     folder = resolve(name, **where)
+    for _ in range(20):
+        before = _stamp(folder)
+        try:
+            checkpoint = _load(folder)
+        except CheckpointError:
+            if _stamp(folder) == before:
+                raise
+        else:
+            if _stamp(folder) == before:
+                return checkpoint
+        time.sleep(0.05)  # another process saves here
+    raise CheckpointError(f"{folder} changes all the time: another process writes there")
+
+
+def _stamp(folder: Path) -> list[tuple[int, int]]:
+    paths = [folder / part for part in (CONFIG, WEIGHTS)]
+    return [(path.stat().st_ino, path.stat().st_mtime_ns) for path in paths]
+
+
+def _load(folder: Path) -> Checkpoint:
     size, digest = (folder / WEIGHTS).stat().st_size, sha256_of(folder / WEIGHTS)
     config = _read_config(folder / CONFIG)
     if (folder / _NEXT).is_file():  # a save that was killed after the weights and before their configuration
@@ -191,6 +213,7 @@ def read_weights(module: nn.Module, path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
@@ -208,6 +231,24 @@ def read_weights(module: nn.Module, path: Path) -> None:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: {key} holds NaN or infinite values")
     module.load_state_dict(weights)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what safetensors itself lets pass: a tensor that is named twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError("a name is there twice")
+        return found
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(_MAX_HEADER_BYTES, path.stat().st_size):
+            raise CheckpointError(f"{path} is no safetensors file, or a damaged one: its header is too long")
+        try:
+            json.loads(file.read(length), object_pairs_hook=once)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} is no safetensors file, or a damaged one: {error}") from error
 
 
 def write_weights(module: nn.Module, path: Path, *, half: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,7 +17,8 @@ from .conditions import Condition
 from .diffusion import SAMPLERS, guided, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning
-from .leads import LEADS, independent_leads, resample, twelve_leads
+from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
+from .memory import check_fits
 from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
 from .recordings import Persons, as_references
 from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats
@@ -28,7 +29,8 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
 
 
-MAX_SAMPLES = 100_000
+USUAL_STEPS, USUAL_SCALE = 1000, 20.0
+"""Above these a setting is drawn with a warning."""
 
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
@@ -36,12 +38,18 @@ MAX_BEATS = 60
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw: checked references, the full target, settings, and a seed for each twin."""
+    """What to draw: checked references, the full target, settings, and what the seeds come from."""
 
     references: list[ECG]
     target: Condition
     settings: dict[str, Any]
-    seeds: list[tuple[int, int]]
+    n_samples: int
+    entropy: int
+
+    def seeds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+        """Return the seeds of twins `start` to `stop`."""
+        last = self.n_samples if stop is None else min(stop, self.n_samples)
+        return [(self.entropy, row) for row in range(start, last)]
 
     @classmethod
     def of(
@@ -57,12 +65,8 @@ class Request:
         **target: Any,
     ) -> Self:
         """Check everything that was asked for, before anything is drawn."""
-        if (
-            isinstance(n_samples, bool)
-            or not isinstance(n_samples, int | np.integer)
-            or not 1 <= n_samples <= MAX_SAMPLES
-        ):
-            raise InputError(f"n_samples must be a whole number from 1 to {MAX_SAMPLES}, got {n_samples!r}")
+        if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
+            raise InputError(f"n_samples must be a whole number from 1, got {str(n_samples)[:40]!r}")
         references = [] if reference is None else as_references(reference, sampling_rate)
         if reference_condition is not None:
             known = reference_condition if isinstance(reference_condition, list) else [reference_condition]
@@ -81,7 +85,7 @@ class Request:
             warnings.warn(message, QualityWarning, stacklevel=5)
         if not references:
             settings = settings | {"person_scale": 0.0}
-        return cls(references, asked, settings, row_seeds(random_state, int(n_samples)))
+        return cls(references, asked, settings, int(n_samples), row_seeds(random_state, 1)[0][0])
 
 
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -89,12 +93,22 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     steps = settings["n_steps"]
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise InputError(f"n_steps must be a whole number from 1, got {steps!r}")
+    if steps > USUAL_STEPS:
+        _warn(f"n_steps={steps}: more than {USUAL_STEPS} steps take long and change nothing")
     for key in ("guidance_scale", "person_scale"):
-        if not np.isfinite(settings[key]) or settings[key] < 0:
-            raise InputError(f"{key} must be a number from 0, got {settings[key]!r}")
+        scale = settings[key]
+        number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
+        if not number or not np.isfinite(scale) or scale < 0:
+            raise InputError(f"{key} must be a number from 0, got {str(scale)[:40]!r}")
+        if scale > USUAL_SCALE:
+            _warn(f"{key}={scale:g}: above {USUAL_SCALE:g} twins are exaggerated beyond any ECG")
     if not 0 <= settings["beat_variation"] <= 1:
         raise InputError(f"beat_variation must be a number from 0 to 1, got {settings['beat_variation']!r}")
     return settings
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, QualityWarning, stacklevel=5)
 
 
 def draw(
@@ -107,16 +121,64 @@ def draw(
     batch_size: int,
     callback: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Draw native 8-lead twins ``(n, 8, 1000)`` in mV of n persons."""
-    parts = []
-    for start in range(0, len(seeds), batch_size):
-        rows = slice(start, start + batch_size)
-        given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings)
-        latents = draw_latents(networks, given, seeds[rows], settings)
-        parts.append(decode(networks, latents, given, settings))
+    """Draw native 8-lead twins ``(n, 8, 1000)`` in mV of n persons.
+
+    Where the device has too little memory for a batch, the batch is halved: a twin does not depend on it.
+    """
+    leads = np.empty((len(seeds), len(INDEPENDENT_LEADS), NATIVE_LENGTH), dtype=np.float32)
+    start = 0
+    while start < len(seeds):
+        rows = slice(start, min(start + batch_size, len(seeds)))
+        try:
+            given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings)
+            latents = draw_latents(networks, given, seeds[rows], settings)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            torch.cuda.empty_cache()
+            batch_size = (rows.stop - start + 1) // 2
+            _warn(f"too little memory on the device: going on with batches of {batch_size}")
+            continue
+        leads[rows] = decode(networks, latents, given, settings)
+        start = rows.stop
         if callback is not None:
-            callback(min(start + batch_size, len(seeds)), len(seeds))
-    return np.concatenate(parts)
+            callback(start, len(seeds))
+    return leads
+
+
+def twin_batches(
+    networks: TwinNetworks, request: Request, *, batch_size: int, callback: Callable[[int, int], None] | None
+) -> Iterator[NDArray[np.float32]]:
+    """Draw the twins of a request batch by batch, each like its reference."""
+    person = Persons.pooled(networks, request.references)
+    like = request.references[0] if request.references else None
+    for start in range(0, request.n_samples, batch_size):
+        seeds = request.seeds(start, start + batch_size)
+        n = len(seeds)
+        leads = draw(
+            networks,
+            person.repeat(n),
+            [request.target] * n,
+            seeds,
+            request.settings,
+            batch_size=n,
+        )
+        yield like_reference(leads, like)
+        if callback is not None:
+            callback(start + n, request.n_samples)
+
+
+def check_twins_fit(request: Request) -> None:
+    """Raise `InputError` if the twins of a request cannot be held in memory together."""
+    like = request.references[0] if request.references else None
+    n_times = NATIVE_LENGTH
+    if like is not None:
+        n_times = round(min(like.seconds, NATIVE_LENGTH / NATIVE_RATE) * like.sampling_rate)
+    check_fits(
+        request.n_samples * len(LEADS) * n_times * 4.0,
+        f"{request.n_samples} twins of {n_times} samples",
+        "lower n_samples, or take them batch by batch from sample_batches",
+    )
 
 
 @torch.no_grad()

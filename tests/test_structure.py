@@ -11,10 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "ecgtwin"
 # Each part may import those before it.
 ORDER = [
     ["exceptions", "files", "card"],
+    ["memory"],
     ["statements", "hub"],
-    ["conditions", "beats", "leads"],
+    ["conditions", "beats", "leads", "headers"],
+    ["quality"],
     ["ecg"],
-    ["simulate", "datasets", "rhythm"],
+    ["simulate", "datasets", "rhythm", "provenance"],
     ["nn"],
     ["diffusion"],
     ["training"],
