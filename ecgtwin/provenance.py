@@ -65,6 +65,8 @@ def write_npz(path: str | Path, ecgs: Sequence[ECG]) -> Path:
     >>> file["signals"].shape, str(file["provenance"][0])[:20]
     ((1, 12, 5000), '["synthetic ECG made')
     """
+    if not all(isinstance(ecg, ECG) for ecg in ecgs):
+        raise InputError("an .npz file of twins is written from ECG objects, as sample_ecgs returns them")
     if len({(ecg.signal.shape, ecg.sampling_rate, tuple(ecg.leads or LEADS)) for ecg in ecgs}) != 1:
         raise InputError("an .npz file holds ECGs of one rate, length and lead order, and at least one")
     conditions = [ecg.condition for ecg in ecgs]

@@ -28,7 +28,7 @@ from .ecg import (
     reason_to_refuse,
     record_seconds,
 )
-from .exceptions import InputError, QualityWarning
+from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, lead_residual, resample
 from .nn import BaseExtractor, TwinNetworks, encode_conditions, statement_matrix
 from .quality import content_counts
@@ -254,7 +254,7 @@ def warn_of_content(batches: Sequence[tuple[Array, NDArray[np.bool_]]], *, stack
 def check_batch_size(batch_size: Any) -> None:
     """Raise `InputError` unless it is a whole number from 1."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"batch_size must be a whole number from 1, got {batch_size!r}")
+        raise InputError(f"batch_size must be a whole number from 1, got {shown(batch_size)}")
 
 
 def check_groups(groups: Any, n: int) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from .beats import mean_rate, r_peaks
 from .conditions import Condition
 from .diffusion import SAMPLERS, guided, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
-from .exceptions import InputError, QualityWarning
+from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .memory import check_fits
 from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
@@ -66,7 +66,7 @@ class Request:
     ) -> Self:
         """Check everything that was asked for, before anything is drawn."""
         if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
-            raise InputError(f"n_samples must be a whole number from 1, got {str(n_samples)[:40]!r}")
+            raise InputError(f"n_samples must be a whole number from 1, got {shown(n_samples)}")
         references = [] if reference is None else as_references(reference, sampling_rate)
         if reference_condition is not None:
             known = reference_condition if isinstance(reference_condition, list) else [reference_condition]
@@ -92,18 +92,20 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Raise `InputError` unless steps and scales can be used; return them."""
     steps = settings["n_steps"]
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(f"n_steps must be a whole number from 1, got {steps!r}")
+        raise InputError(f"n_steps must be a whole number from 1, got {shown(steps)}")
     if steps > USUAL_STEPS:
         _warn(f"n_steps={steps}: more than {USUAL_STEPS} steps take long and change nothing")
     for key in ("guidance_scale", "person_scale"):
         scale = settings[key]
         number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
         if not number or not np.isfinite(scale) or scale < 0:
-            raise InputError(f"{key} must be a number from 0, got {str(scale)[:40]!r}")
+            raise InputError(f"{key} must be a number from 0, got {shown(scale)}")
         if scale > USUAL_SCALE:
             _warn(f"{key}={scale:g}: above {USUAL_SCALE:g} twins are exaggerated beyond any ECG")
     if not 0 <= settings["beat_variation"] <= 1:
-        raise InputError(f"beat_variation must be a number from 0 to 1, got {settings['beat_variation']!r}")
+        raise InputError(
+            f"beat_variation must be a number from 0 to 1, got {shown(settings['beat_variation'])}"
+        )
     return settings
 
 

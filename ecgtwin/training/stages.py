@@ -53,6 +53,7 @@ class StageSettings:
     distillation_learning_rate: float = 5e-4
     distilled: Distilled = Distilled()
     bf16: bool = False
+    checkpoint_seconds: float = 60.0
 
 
 def stages_after(
@@ -106,6 +107,7 @@ def fit_networks(
             weight_decay=0.05,
             score_every=200,
             bf16=settings.bf16,
+            checkpoint_seconds=settings.checkpoint_seconds,
         )
         scores["extractor"] = fit_extractor(
             networks.extractor, data, loop, validation=validation, batch_size=batch, **common("extractor")
@@ -124,6 +126,7 @@ def fit_networks(
             ema_decay=0.9995,
             score_every=1000,
             bf16=settings.bf16,
+            checkpoint_seconds=settings.checkpoint_seconds,
         )
         scores["denoiser"] = fit_denoiser(
             networks, data, loop, validation=validation, batch_size=batch, **common("denoiser")
@@ -135,6 +138,7 @@ def fit_networks(
             minutes=settings.distillation_minutes,
             learning_rate=settings.distillation_learning_rate,
             bf16=settings.bf16,
+            checkpoint_seconds=settings.checkpoint_seconds,
         )
         scores["distillation"] = fit_few_steps(
             networks,
