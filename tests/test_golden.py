@@ -50,10 +50,7 @@ def test_lead_order_of_the_reference(generator):
     order = ("V6", "aVR", "I", "V2", "II", "V1", "aVF", "V3", "III", "V5", "aVL", "V4")
     turned = generator.sample(ecg.select(order), "PVC", n_samples=5, random_state=0)
     whole = twins(generator)
-    rows = [
-        (["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]).index(lead)
-        for lead in order
-    ]
+    rows = [LEADS.index(lead) for lead in order]
     np.testing.assert_allclose(turned, whole[:, rows], atol=1e-5)
 
 

@@ -80,11 +80,11 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path):
 
 
 def full_disk(tmp_path):
-    """A tmpfs of 1 MB, where this may be mounted."""
+    """A tmpfs of 3 MB, where this may be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=3000k", "tmpfs", str(disk)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("no tmpfs may be mounted here")
