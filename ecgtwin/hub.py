@@ -181,7 +181,7 @@ def _without_telemetry() -> Iterator[None]:
 def _get(
     fetch: Callable[..., str], name: str, revision: str | None, offline: bool, commit_known: bool
 ) -> str:
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils import LocalEntryNotFoundError
 
     if commit_known:  # a commit never changes: what is cached needs no question
         try:
@@ -210,12 +210,13 @@ def _reachable(source: HubSource, name: str, token: str | bool | None) -> bool:
 
 
 def _persist(ask: Callable[[], Any]) -> Any:
-    """Ask again, a little later, where the server failed."""
+    """Ask again, a little later, where the server failed, or where a file came in part."""
     for attempt in range(_TRIES):
         try:
             return ask()
         except Exception as error:
-            if attempt == _TRIES - 1 or (_status(error) or 0) < 500:
+            cut = isinstance(error, OSError) and "Consistency check failed" in str(error)
+            if attempt == _TRIES - 1 or ((_status(error) or 0) < 500 and not cut):
                 raise
             time.sleep(0.5 * 2**attempt)
 

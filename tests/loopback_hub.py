@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
             self.state.commit(name, {})
-            return self.send(200, {"url": f"http://127.0.0.1/{name}", "name": name})
+            return self.send(200, {"url": f"http://{self.headers['Host']}/{name}", "name": name})
         if self.path == "/api/validate-yaml":
             return self.send(200, {"errors": [], "warnings": []})
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/(.+)", self.path):
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if line["key"] == "file"
             }
             commit = self.state.commit(repository, files, branch)
-            url = f"http://127.0.0.1/{repository}/commit/{commit}"
+            url = f"http://{self.headers['Host']}/{repository}/commit/{commit}"
             return self.send(200, {"success": True, "commitOid": commit, "commitUrl": url})
         return self.send(404, {"error": "no such endpoint"})
 

@@ -12,6 +12,7 @@ import torch
 from sklearn.base import clone
 
 from ecgtwin import ECG, ECGTwinGenerator
+from ecgtwin.leads import LEADS
 
 DATA = Path(__file__).parent / "data"
 sys.path.insert(0, str(DATA))
