@@ -33,6 +33,9 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 USUAL_STEPS, USUAL_SCALE = 1000, 20.0
 """Above these a setting is drawn with a warning."""
 
+MAX_SCALE = 1000.0
+"""Above this twins overflow."""
+
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
 
@@ -120,8 +123,8 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     for key in ("guidance_scale", "person_scale"):
         scale = settings[key]
         number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
-        if not number or not np.isfinite(scale) or scale < 0:
-            raise InputError(f"{key} must be a number from 0, got {shown(scale)}")
+        if not number or not np.isfinite(scale) or not 0 <= scale <= MAX_SCALE:
+            raise InputError(f"{key} must be a number from 0 to {MAX_SCALE:g}, got {shown(scale)}")
         if scale > USUAL_SCALE:
             _warn(f"{key}={scale:g}: above {USUAL_SCALE:g} twins are exaggerated beyond any ECG")
     if not 0 <= settings["beat_variation"] <= 1:
