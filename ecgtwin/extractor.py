@@ -123,7 +123,7 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         InputError
             If there are fewer than two persons.
         """
-        X = checked(self, X, reset=True, min_samples=2)
+        X = checked(self, X, reset=True)
         data = training_data(X, groups, conditions, self.sampling_rate)
         seed = row_seeds(self.random_state, 1)[0][0]
         before = store.start(self.pretrained, self.architecture, seed)

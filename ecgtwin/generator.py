@@ -151,7 +151,7 @@ class ECGTwinGenerator(PretrainedWeights):
             If there are fewer than two persons, or recordings differ in their leads.
         """
         check_batch_size(self.batch_size)
-        X = checked(self, X, reset=True, min_samples=2)
+        X = checked(self, X, reset=True)
         data = training_data(X, groups, conditions, self.sampling_rate)
         check_same_leads(data.leads)
         seed = row_seeds(self.random_state, 1)[0][0]

@@ -315,7 +315,9 @@ def check_groups(groups: Any, n: int) -> NDArray[Any]:
         groups = np.arange(n)
     people = person_names(groups, n)
     if len(np.unique(people)) < 2:
-        raise InputError("recordings of at least 2 persons are needed to tell persons apart")
+        raise InputError(
+            f"recordings of at least 2 persons are needed to tell persons apart, not n_samples = {n} of one"
+        )
     return people
 
 
@@ -330,16 +332,14 @@ def person_names(groups: Any, n: int) -> NDArray[Any]:
     return np.array([_person(person) for person in people])
 
 
-def checked(estimator: BaseEstimator, X: Any, *, reset: bool, min_samples: int = 1) -> Any:
+def checked(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return X as scikit-learn checks it for an estimator; a list of recordings is returned as it is.
 
     A fit on a batch of single-lead recordings ``(n, t)`` fixes their length, as any fit on a table does.
     """
     if _is_list_of_recordings(X):
         return X
-    X_checked = check_array(
-        X, allow_nd=True, dtype=np.float32, ensure_min_samples=min_samples, estimator=estimator
-    )
+    X_checked = check_array(X, allow_nd=True, dtype=np.float32, estimator=estimator)
     if reset and hasattr(estimator, "n_features_in_"):
         del estimator.n_features_in_
     if X_checked.ndim == 2 and (reset or hasattr(estimator, "n_features_in_")):

@@ -731,12 +731,17 @@ def _(bench):
     stopped = ECGTwinGenerator(
         architecture="tiny", max_epochs=4000, batch_size=4, checkpoint_dir=folder / "b"
     )
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    before = signals_of_the_system.signal(
+        signals_of_the_system.SIGINT, signals_of_the_system.default_int_handler
+    )
     timer = threading.Timer(3, os.kill, (os.getpid(), signals_of_the_system.SIGINT))
     timer.start()
     data = PEOPLE.signals[:, :, ::5]
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(data, groups=PEOPLE.groups, conditions=PEOPLE.conditions)
     timer.cancel()
+    signals_of_the_system.signal(signals_of_the_system.SIGINT, before)
     assert list((folder / "b").glob("*.ckpt"))
     with pytest.raises(NotFittedError):
         stopped.sample(NATIVE)
