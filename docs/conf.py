@@ -1,0 +1,142 @@
+"""How Sphinx builds the documentation: ``python -m sphinx -W -n -b html docs docs/_build/html``."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
+
+import ecgtwin  # noqa: E402
+
+project = "ecgtwin"
+author = "The ecgtwin developers"
+copyright = author
+version = release = ecgtwin.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "statement_table",
+]
+exclude_patterns = ["_build", "_gallery_source", "gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
+default_role = "autolink"
+nitpicky = True
+
+# Docstrings give types with their units; annotations would say them a second time, without.
+autodoc_typehints = "none"
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
+myst_heading_anchors = 3
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "ecgtwin"
+html_static_path = ["_static"]
+html_css_files = ["ecgtwin.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": []}
+
+# The examples are plain scripts that run as they are: what a gallery needs is put into copies of them.
+RUN = (
+    "editing_series",
+    "explained_twin",
+    "long_twin",
+    "other_generator",
+    "own_file",
+    "quickstart",
+    "several_references",
+    "smartwatch",
+)
+"""Examples that end within seconds on what the package ships; the others are shown, not run."""
+
+MODULES = ("recordings", "rocket")
+"""Files beside the examples that these import."""
+
+
+def copy_examples(source: Path, target: Path) -> None:
+    """Copy the examples, the first line of each docstring made a heading."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for path in sorted(source.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path.stem not in MODULES:
+            title, rest = text.removeprefix('"""').split("\n", 1)
+            title = title.rstrip(".")
+            rest = rest.replace("\n    python ", "\n.. code-block:: console\n\n    $ python ", 1)
+            text = f'"""\n{title}\n{"=" * len(title)}\n{rest}'
+        (target / path.name).write_text(text, encoding="utf-8")
+    (target / "README.rst").write_text(
+        "Examples\n========\n\n"
+        "Scripts of the folder ``examples``. Those that end within seconds ran when these pages were built, on "
+        "the synthetic reference that the package ships; the others take PTB-XL, or minutes, and are shown only.\n",
+        encoding="utf-8",
+    )
+
+
+copy_examples(ROOT / "examples", HERE / "_gallery_source")
+sphinx_gallery_conf = {
+    "examples_dirs": ["_gallery_source"],
+    "gallery_dirs": ["gallery"],
+    "filename_pattern": rf"/({'|'.join(RUN)})\.py$",
+    "ignore_pattern": rf"/({'|'.join(MODULES)})\.py$",
+    "download_all_examples": False,
+    "show_signature": False,
+    "show_memory": False,
+    "min_reported_time": 0,
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+    "first_notebook_cell": None,
+    "notebook_extensions": set(),
+}
+
+
+def measured(evaluation: str, card: str) -> dict[str, str]:
+    """The figures of the shipped weights, from the one place where they stand, for use in pages.
+
+    ``{{ rfid }}`` is the value with its interval, ``{{ rfid_real }}`` that of real ECGs.
+    """
+    found = {}
+    for line in evaluation.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        if len(cells) == 9 and re.fullmatch(r"`\w+`", cells[0]):  # figure, twin, n, real, four arms, ...
+            found[cells[0].strip("`")], found[cells[0].strip("`") + "_real"] = cells[1], cells[3]
+        elif len(cells) == 6 and re.fullmatch(r"[\dA-Z_/]+", cells[0]):
+            found["rule_" + cells[0].strip("_").replace("/", "_")] = f"{cells[4]} (real {cells[5]})"
+    speed = re.search(r"one twin / each of 64 \| ([^|]+) \|", card)
+    found["speed"] = speed[1] if speed else ""
+    return found
+
+
+myst_substitutions = measured(
+    (HERE / "evaluation.md").read_text(encoding="utf-8"),
+    (ROOT / "ecgtwin" / "assets" / "default" / "README.md").read_text(encoding="utf-8"),
+)
+
+
+def skip_metadata_requests(app, what, name, obj, skip, options):
+    """Leave out scikit-learn's generated ``set_fit_request`` and the like: they are documented there."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_metadata_requests)
