@@ -9,6 +9,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
 
+from sphinx.util.nodes import make_refnode  # noqa: E402
+
 import ecgtwin  # noqa: E402
 
 project = "ecgtwin"
@@ -26,12 +28,14 @@ extensions = [
     "statement_table",
 ]
 exclude_patterns = ["_build", "_gallery_source", "gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
-default_role = "autolink"
+templates_path = ["_templates"]
+default_role = "py:obj"
 nitpicky = True
 
 # Docstrings give types with their units; annotations would say them a second time, without.
 autodoc_typehints = "none"
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
@@ -138,5 +142,25 @@ def skip_metadata_requests(app, what, name, obj, skip, options):
     return True if re.fullmatch(r"set_\w+_request", name) else None
 
 
+def link_short_names(app, env, node, contnode):
+    """Resolve what stands in single backticks: a name of ours without its module, or no name of ours at all.
+
+    Docstrings put parameters, methods of their class and functions of other libraries in single backticks. What
+    says that it is ours, ``ecgtwin.``, must exist.
+    """
+    target = node.get("reftarget", "")
+    if node.get("reftype") != "obj" or target.startswith("ecgtwin."):
+        return None
+    domain = env.domains.python_domain
+    inside = f"{node.get('py:module')}.{node.get('py:class')}.{target}"
+    found = [name for name in domain.objects if name.endswith(f".{target}")]
+    name = inside if inside in found else found[0] if len(found) == 1 and "." in target else None
+    if name is None:
+        return contnode
+    page = node.get("refdoc", env.docname)
+    return make_refnode(app.builder, page, domain.objects[name].docname, name, contnode, name)
+
+
 def setup(app):
     app.connect("autodoc-skip-member", skip_metadata_requests)
+    app.connect("missing-reference", link_short_names)
