@@ -73,9 +73,6 @@ RUN = (
 )
 """Examples that end within seconds on what the package ships; the others are shown, not run."""
 
-MODULES = ("recordings", "rocket")
-"""Files beside the examples that these import."""
-
 
 def copy_examples(source: Path, target: Path) -> None:
     """Copy the examples, the first line of each docstring made a heading."""
@@ -83,11 +80,11 @@ def copy_examples(source: Path, target: Path) -> None:
     target.mkdir()
     for path in sorted(source.glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if path.stem not in MODULES:
-            title, rest = text.removeprefix('"""').split("\n", 1)
-            title = title.rstrip(".")
-            rest = rest.replace("\n    python ", "\n.. code-block:: console\n\n    $ python ", 1)
-            text = f'"""\n{title}\n{"=" * len(title)}\n{rest}'
+        _, docstring, code = text.split('"""', 2)
+        title, _, rest = docstring.partition("\n")
+        title = title.rstrip(".")
+        rest = rest.replace("\n    python ", "\n.. code-block:: console\n\n    $ python ", 1)
+        text = f'"""\n{title}\n{"=" * len(title)}\n{rest}"""{code}'
         (target / path.name).write_text(text, encoding="utf-8")
     (target / "README.rst").write_text(
         "Examples\n========\n\n"
@@ -102,7 +99,7 @@ sphinx_gallery_conf = {
     "examples_dirs": ["_gallery_source"],
     "gallery_dirs": ["gallery"],
     "filename_pattern": rf"/({'|'.join(RUN)})\.py$",
-    "ignore_pattern": rf"/({'|'.join(MODULES)})\.py$",
+    "ignore_pattern": r"/__init__\.py$",
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,
@@ -148,19 +145,33 @@ def link_short_names(app, env, node, contnode):
     Docstrings put parameters, methods of their class and functions of other libraries in single backticks. What
     says that it is ours, ``ecgtwin.``, must exist.
     """
-    target = node.get("reftarget", "")
-    if node.get("reftype") != "obj" or target.startswith("ecgtwin."):
+    if node.get("reftype") != "obj":
         return None
-    domain = env.domains.python_domain
+    domain, target = env.domains.python_domain, node["reftarget"]
+    ours = target.startswith("ecgtwin.")
+    short = target.rpartition(".")[2] if ours else target  # public names are documented where users import them
     inside = f"{node.get('py:module')}.{node.get('py:class')}.{target}"
-    found = [name for name in domain.objects if name.endswith(f".{target}")]
+    found = [name for name in domain.objects if name.endswith(f".{short}")]
     name = inside if inside in found else found[0] if len(found) == 1 and "." in target else None
     if name is None:
-        return contnode
+        return None if ours else contnode
     page = node.get("refdoc", env.docname)
     return make_refnode(app.builder, page, domain.objects[name].docname, name, contnode, name)
 
 
+def link_within(app, docname, source):
+    """Lead links that hold on GitHub, to files outside of ``docs``, to the pages that show these files."""
+    for outside, page in (
+        (r"\.\./ecgtwin/assets/default/README\.md", "model_card.md#default-weights"),
+        (r"\.\./ecgtwin/assets/judges/README\.md", "model_card.md#judges"),
+        (r"\.\./examples/(\w+)\.py", r"gallery/\1.rst"),
+        (r"\.\./CHANGELOG\.md", "changelog.md"),
+        (r"\.\./README\.md", "index.md"),
+    ):
+        source[0] = re.sub(rf"\]\({outside}\)", f"]({page})", source[0])
+
+
 def setup(app):
+    app.connect("source-read", link_within)
     app.connect("autodoc-skip-member", skip_metadata_requests)
     app.connect("missing-reference", link_short_names)

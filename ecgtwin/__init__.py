@@ -7,12 +7,13 @@ from .classifier import TwinAugmentedClassifier
 from .comparison import plot_beats, plot_series
 from .conditions import Condition
 from .datasets import load_example, load_ptbxl
-from .ecg import ECG, as_ecg, read_ecg, write_ecg
+from .ecg import ECG, as_ecg, read_ecg, read_windows, write_ecg
 from .exceptions import CheckpointError, ConditionError, InputError, QualityWarning
 from .extractor import IndividualBaseExtractor
 from .generator import ECGTwinGenerator
 from .leads import lead_residual
 from .plotting import plot_ecg, plot_twins
+from .provenance import write_npz
 from .simulate import make_ecgs
 
 __all__ = [
@@ -36,5 +37,7 @@ __all__ = [
     "plot_series",
     "plot_twins",
     "read_ecg",
+    "read_windows",
     "write_ecg",
+    "write_npz",
 ]

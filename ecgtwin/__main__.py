@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .exceptions import CheckpointError, InputError
+from .exceptions import InputError
 
 # Those of `ecgtwin.training`, which takes seconds to import.
 STAGES = ("autoencoder", "extractor", "rhythm", "denoiser", "distillation")
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except (InputError, CheckpointError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"ecgtwin: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -47,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--guidance-scale", type=float)
     sample.add_argument("--person-scale", type=float)
     sample.add_argument("--seed", type=int, default=0)
-    sample.add_argument("--weights", default="default", help="folder of weights; bundled ones by default")
+    sample.add_argument(
+        "--weights",
+        default="default",
+        help="folder of weights, or user/repo[@revision]",
+    )
+    sample.add_argument("--npz", action="store_true", help="write all of them into twins.npz as well")
     sample.add_argument("--device", default="auto")
     sample.set_defaults(run=_sample)
 
@@ -88,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--folds", type=int, nargs="+", default=[9], help="folds of the patients")
     evaluate.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
     evaluate.add_argument(
-        "--checkpoint", default="default", help="folder of weights; bundled ones by default"
+        "--checkpoint",
+        default="default",
+        help="folder of weights, or user/repo[@revision]",
     )
     evaluate.add_argument(
         "--generated", type=Path, help=".npz of another generator's ECGs, measured in place of a checkpoint's"
@@ -107,7 +114,11 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure speed and memory")
     bench.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
-    bench.add_argument("--checkpoint", default="default", help="folder of weights; bundled ones by default")
+    bench.add_argument(
+        "--checkpoint",
+        default="default",
+        help="folder of weights, or user/repo[@revision]",
+    )
     bench.add_argument("--device", default="auto")
     bench.set_defaults(run=_bench)
     return parser
@@ -121,6 +132,7 @@ def _sample(args: argparse.Namespace) -> None:
     from .generator import ECGTwinGenerator
     from .leads import LEADS, lead_residual
     from .plotting import plot_twins
+    from .provenance import write_npz
 
     reference = load_example() if args.reference == "example" else read_ecg(args.reference)
     generator = ECGTwinGenerator.from_pretrained(args.weights, device=args.device)
@@ -141,6 +153,8 @@ def _sample(args: argparse.Namespace) -> None:
     milliseconds = 1000 * (time.perf_counter() - begun) / len(twins)
     for i, twin in enumerate(twins):
         write_ecg(args.out / f"twin_{i:02d}", twin)
+    if args.npz:
+        write_npz(args.out / "twins", twins)
     picture = args.out / "twins.png"
     plot_twins(reference, twins[:1]).savefig(picture, dpi=150)
 
@@ -210,7 +224,7 @@ def _train(args: argparse.Namespace) -> None:
         raise InputError(
             f"--stage {args.stage} goes on from earlier stages, and {args.out} holds no {WEIGHTS}"
         )
-    before = load(args.out) if earlier else Checkpoint(start(None, args.architecture, args.seed))
+    before = load(args.out) if earlier else start(None, args.architecture, args.seed)
     networks = before.networks
     networks.to(find_device(args.device))
     stages = STAGES if args.stage == "all" else (args.stage,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
@@ -20,16 +20,25 @@ from numpy.typing import NDArray
 
 from .beats import heart_rate
 from .conditions import Condition
-from .exceptions import InputError, QualityWarning
+from .exceptions import ConditionError, InputError, QualityWarning
+from .headers import check_header, read_header
 from .leads import (
     ALIASES,
     LEADS,
     complete_leads,
     lead_key,
     lead_names,
-    lead_residual,
-    limb_lead_order,
     resample,
+)
+from .memory import check_fits
+from .quality import MIN_SECONDS as MIN_SECONDS
+from .quality import (
+    filled_gaps,
+    findings,
+    flat_leads,
+    refused_rhythm,
+    refused_values,
+    without_wander,
 )
 
 Array = NDArray[Any]
@@ -40,16 +49,8 @@ NATIVE_RATE = 100.0
 NATIVE_LENGTH = 1000
 """Samples of a native recording: 10 s."""
 
-MIN_SECONDS = 2.5
-
 SYNTHETIC = "synthetic ECG made by ecgtwin; no recording of a patient"
 """The first comment of every ECG that is written."""
-
-_FLAT_MILLIVOLTS = 1e-4
-
-# Of 1,000 recordings of PTB-XL, 400 of them paced or with a left bundle branch block, the bluntest has
-# 0.19, and 0.10 in its bluntest lead; of recordings slowed five times 98 of 100 lie below 0.09.
-_MIN_SHARPNESS = 0.09
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
 
@@ -71,6 +72,8 @@ class ECG:
         What the recording shows.
     comments : tuple of str
         Free lines that go with the recording into a file.
+    notes : tuple of str
+        What was done to the signal while it was read, such as gaps that were filled.
 
     Raises
     ------
@@ -88,9 +91,10 @@ class ECG:
     signal: Array = field(repr=False)
     leads: Sequence[str] | None = None
     sampling_rate: float = NATIVE_RATE
-    patient_id: str | None = None
+    patient_id: str | None = field(default=None, repr=False)
     condition: Condition = field(default_factory=Condition)
-    comments: tuple[str, ...] = ()
+    comments: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         signal = _as_signal(self.signal)
@@ -121,9 +125,15 @@ class ECG:
     @cached_property
     def _native(self) -> tuple[Array, NDArray[np.bool_]]:
         names = np.array(self.leads or LEADS)
-        alive = np.ptp(self.signal, axis=1) >= _FLAT_MILLIVOLTS
+        alive = ~flat_leads(self.signal)
         signal, present = complete_leads(self.signal[alive], names[alive].tolist())
-        return resample(signal, self.sampling_rate, NATIVE_RATE), present
+        return without_wander(resample(signal, self.sampling_rate, NATIVE_RATE)), present
+
+    @cached_property
+    def findings(self) -> tuple[str, ...]:
+        """What to know before it is used as a reference, in words: flat or clipped leads, hum, wander, ..."""
+        leads = tuple(self.leads or LEADS)
+        return (*self.notes, *findings(self.signal, leads, self.sampling_rate, self.native()[0]))
 
     def select(self, leads: Iterable[str]) -> ECG:
         """Return the ECG with these leads, in this order; limb leads are computed where possible."""
@@ -196,7 +206,15 @@ def _as_leads(leads: Sequence[str] | None, shape: tuple[int, ...]) -> tuple[str,
     return names
 
 
-def as_ecg(obj: Any, *, sampling_rate: float | None = None, leads: Sequence[str] | None = None) -> ECG:
+def as_ecg(
+    obj: Any,
+    *,
+    sampling_rate: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | None = None,
+    gain: float | None = None,
+    nan_policy: str = "raise",
+) -> ECG:
     """Make an `ECG` from whatever holds one.
 
     Parameters
@@ -208,6 +226,13 @@ def as_ecg(obj: Any, *, sampling_rate: float | None = None, leads: Sequence[str]
         Samples per second; needed where `obj` does not say it.
     leads : sequence of str, optional
         Names of the leads of an array.
+    unit : {"mV", "uV", "nV", "V"}, optional
+        Of an array; millivolts by default.
+    gain : float, optional
+        Of an array of raw ADC values: units per millivolt.
+    nan_policy : {"raise", "interpolate"}
+        Whether gaps of up to 40 ms are filled by straight lines, which is noted in `ECG.notes`. Longer ones
+        remain, and no twin is made of them.
 
     Raises
     ------
@@ -220,6 +245,15 @@ def as_ecg(obj: Any, *, sampling_rate: float | None = None, leads: Sequence[str]
     >>> as_ecg(np.zeros((12, 5000)), sampling_rate=500).seconds
     10.0
     """
+    if nan_policy not in ("raise", "interpolate"):
+        raise InputError(f'nan_policy must be "raise" or "interpolate", got {str(nan_policy)[:40]!r}')
+    if nan_policy == "interpolate":
+        if isinstance(obj, str | Path):
+            return read_ecg(obj, nan_policy=nan_policy)
+        return _without_gaps(as_ecg(obj, sampling_rate=sampling_rate, leads=leads, unit=unit, gain=gain))
+    if unit is not None or gain is not None:
+        ecg = as_ecg(obj, sampling_rate=sampling_rate, leads=leads)
+        return replace(ecg, signal=ecg.signal * _scale(obj, unit, gain))
     if isinstance(obj, ECG):
         return obj
     if isinstance(obj, str | Path):
@@ -238,7 +272,29 @@ def as_ecg(obj: Any, *, sampling_rate: float | None = None, leads: Sequence[str]
     return ECG(obj, leads, sampling_rate)
 
 
-def read_ecg(path: str | Path) -> ECG:
+def _scale(obj: Any, unit: str | None, gain: float | None) -> float:
+    if isinstance(obj, ECG | str | Path | tuple) or hasattr(obj, "p_signal"):
+        raise InputError("unit= and gain= are for arrays: a record says its own")
+    if unit is not None and str(unit).lower() not in _MILLIVOLTS:
+        raise InputError(f"unit must be one of mV, uV, nV, V, got {str(unit)[:40]!r}")
+    scale = 1.0 if unit is None else _MILLIVOLTS[str(unit).lower()]
+    if gain is None:
+        return scale
+    units = float(gain) if isinstance(gain, int | float | np.number) and not isinstance(gain, bool) else 0.0
+    if not isfinite(units) or units <= 0:
+        raise InputError("gain must be a number of units per millivolt, above 0")
+    return scale / units
+
+
+def _without_gaps(ecg: ECG) -> ECG:
+    signal, filled = filled_gaps(ecg.signal, ecg.sampling_rate)
+    if not filled:
+        return ecg
+    note = f"{filled} missing values in gaps of up to 40 ms were filled by straight lines"
+    return replace(ecg, signal=signal, notes=(*ecg.notes, note))
+
+
+def read_ecg(path: str | Path, *, nan_policy: str = "raise") -> ECG:
     """Read a WFDB record.
 
     Parameters
@@ -246,11 +302,13 @@ def read_ecg(path: str | Path) -> ECG:
     path : str or Path
         The record, with or without ``.hea`` or ``.dat``. Channels that are none of the twelve leads
         are left out.
+    nan_policy : {"raise", "interpolate"}
+        As in `as_ecg`.
 
     Returns
     -------
     ECG
-        At the file's own rate and lead order, in mV.
+        At the file's own rate and lead order, in mV. Of a record that ecgtwin wrote, with its condition.
 
     Raises
     ------
@@ -265,20 +323,95 @@ def read_ecg(path: str | Path) -> ECG:
     >>> read_ecg(example_path()).sampling_rate
     500.0
     """
-    record = Path(path)
-    record = record.with_suffix("") if record.suffix in {".hea", ".dat", ".mat"} else record
-    if not (record.parent / f"{record.name}.hea").is_file():
-        raise FileNotFoundError(f"no WFDB record at {record} (expected {record.name}.hea)")
+    record = check_header(path)
+    header = read_header(record)
+    check_fits(
+        12 * (header.sig_len or 0) * header.n_sig,
+        f"record {record.name}, {(header.sig_len or 0) / (header.fs or 1) / 3600:.1f} h long,",
+        "read it piece by piece with read_windows, or pass its path as the reference",
+    )
+    ecg = _read(record, 0, None)
+    if nan_policy != "raise":
+        ecg = as_ecg(ecg, nan_policy=nan_policy)
+    return check_reference(ecg, name=record.name)
+
+
+def read_windows(
+    path: str | Path, *, seconds: float = 10.0, max_windows: int | None = None, nan_policy: str = "raise"
+) -> Iterator[ECG]:
+    """Read a long WFDB record window by window: memory does not grow with its length.
+
+    Parameters
+    ----------
+    path : str or Path
+        The record.
+    seconds : float
+        Length of a window; what is left at the end is not read.
+    max_windows : int, optional
+        Read as many at most, spread evenly over the record.
+    nan_policy : {"raise", "interpolate"}
+        As in `as_ecg`.
+
+    Yields
+    ------
+    ECG
+        As the file holds it: a Holter recording has windows that are no usable ECG, so windows are not
+        checked (`check_reference` does).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such record.
+    InputError
+        If the record is damaged.
+
+    Examples
+    --------
+    >>> from ecgtwin.datasets import example_path
+    >>> [window.seconds for window in read_windows(example_path(), seconds=2.5)]
+    [2.5, 2.5, 2.5, 2.5]
+    """
+    record = check_header(path)
+    header = read_header(record)
+    length = round(seconds * check_rate(header.fs)) if isfinite(seconds) else 0
+    if length < 1 or (max_windows is not None and max_windows < 1):
+        raise InputError(
+            f"windows must last more than 0 s and be at least one, got {seconds!r}, {max_windows!r}"
+        )
+    starts = np.arange(0, (header.sig_len or 0) - length + 1, length)
+    if max_windows is not None and len(starts) > max_windows:
+        starts = starts[np.linspace(0, len(starts) - 1, max_windows).round().astype(int)]
+    for start in starts.tolist():
+        yield as_ecg(_read(record, start, start + length), nan_policy=nan_policy)
+
+
+def record_seconds(path: str | Path) -> float:
+    """Return how long a WFDB record lasts, from its header."""
+    header = read_header(check_header(path))
+    return float((header.sig_len or 0) / check_rate(header.fs))
+
+
+def _read(record: Path, start: int, stop: int | None) -> ECG:
     import wfdb  # imported here: it costs 0.5 s
 
     try:
-        read = wfdb.rdrecord(str(record.resolve()))
+        read = wfdb.rdrecord(str(record.resolve()), sampfrom=start, sampto=stop)
     except Exception as error:  # wfdb raises bare ValueError, IndexError, KeyError, ... on damaged files
-        raise InputError(
-            f"record {record.name}: cannot be read as WFDB ({type(error).__name__}: {error})"
-        ) from error
+        raise InputError(f"record {record.name}: cannot be read as WFDB ({type(error).__name__})") from error
     ecg = _from_wfdb(read.p_signal, read.fs, read.sig_name, read.units, record.name)
-    return check_reference(replace(ecg, comments=tuple(read.comments)), name=record.name)
+    comments = tuple(read.comments)
+    return replace(ecg, comments=comments, condition=_condition(comments))
+
+
+def _condition(comments: Sequence[str]) -> Condition:
+    """What a record that `write_ecg` wrote says that it shows; nothing of any other record."""
+    said = [line.removeprefix("condition: ") for line in comments if line.startswith("condition: ")]
+    if SYNTHETIC not in comments or not said:
+        return Condition()
+    try:
+        return Condition.parse(said[-1])
+    except ConditionError:  # written by an ecgtwin that knew other statements
+        return Condition()
 
 
 def _from_wfdb(
@@ -338,7 +471,7 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Pa
     if np.any(np.abs(ecg.signal) > 32.767):  # what 16 bits of a microvolt hold; NaN is written as missing
         raise InputError(f"record {record.name}: values beyond 32.767 mV cannot be written")
     record.parent.mkdir(parents=True, exist_ok=True)
-    shown = f"condition: {ecg.condition}".replace(" · ", "; ") if ecg.condition != Condition() else SYNTHETIC
+    shown = f"condition: {ecg.condition}".replace(" · ", "; ")
     lines = [SYNTHETIC, *(line for line in (*ecg.comments, *comments, shown) if line != SYNTHETIC)]
     lines = list(dict.fromkeys(lines))  # a record that was read and is written again says all once
     wfdb.wrsamp(
@@ -363,90 +496,23 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
     ------
     InputError
         If values are missing or infinite, the scale is not millivolts, all leads are flat, the
-        leads are out of order, it is shorter than 2.5 s, or its rhythm or its waves are too slow or too
-        fast for a heart, as under a wrong sampling rate.
+        leads are out of order, it is shorter than 2.5 s, it is noise, or its rhythm or its waves are too
+        slow or too fast for a heart, as under a wrong sampling rate.
 
     Warns
     -----
     QualityWarning
-        If a single lead is flat (it is taken as missing).
+        For each of its `ECG.findings`, such as a lead that is flat (it is taken as missing).
     """
-    signal, leads = ecg.signal, ecg.leads or LEADS
-    bad = np.argwhere(~np.isfinite(signal))
-    if len(bad):
-        lead, sample = bad[0]
-        raise InputError(
-            f"{name}: {len(bad)} values are NaN or infinite, the first in lead {leads[lead]} at sample "
-            f"{sample}; fill the gaps or leave the lead out"
-        )
-    if ecg.seconds < MIN_SECONDS:
-        raise InputError(
-            f"{name} lasts {ecg.seconds:.2f} s; at least {MIN_SECONDS} s are needed (is the rate right?)"
-        )
-    flat = np.ptp(signal, axis=1) < _FLAT_MILLIVOLTS
-    if flat.all():
-        raise InputError(f"{name}: no QRS: flat line")
-    # The median offset is a property of the amplifier, so the scale is judged without it.
-    level = np.percentile(np.abs(signal - np.median(signal, axis=1, keepdims=True)), 99)
-    if level > 20 or level < 0.005:
-        unit = "microvolts" if level > 20 else "volts"
-        factor = "/ 1000" if level > 20 else "* 1000"
-        raise InputError(f"{name}: amplitudes near {level:.3g} mV; are they {unit}? Pass signal {factor}")
-    if flat.any():
-        dead = [lead for lead, is_flat in zip(leads, flat, strict=True) if is_flat]
-        warnings.warn(
-            f"{name}: lead {', '.join(dead)} is flat and taken as missing", QualityWarning, stacklevel=3
-        )
-    if set(LEADS[:6]) <= {lead for lead, is_flat in zip(leads, flat, strict=True) if not is_flat}:
-        _check_limb_leads(ecg.select(LEADS[:6]).signal, name)
-    rate = ecg.heart_rate
-    if isfinite(rate) and not 20 <= rate <= 300:
-        raise InputError(
-            f"{name}: heart rate {rate:.0f} bpm lies outside 20-300; is the sampling rate right?"
-        )
-    if _sharpness(ecg.native()[0]) < _MIN_SHARPNESS:
-        raise InputError(
-            f"{name}: no wave is as quick as a QRS; is the true sampling rate higher than the "
-            f"{ecg.sampling_rate:g} Hz given?"
-        )
+    reason = reason_to_refuse(ecg)
+    if reason is not None:
+        raise InputError(f"{name}: {reason}")
+    for finding in ecg.findings:
+        warnings.warn(f"{name}: {finding}", QualityWarning, stacklevel=3)
     return ecg
 
 
-def _check_limb_leads(limb: Array, name: str) -> None:
-    limb = limb - limb.mean(axis=1, keepdims=True)  # each amplifier has an offset of its own
-    # A pacemaker's spikes saturate single amplifiers; wrong leads are wrong all the time.
-    broken = np.abs(limb[2] - limb[1] + limb[0])
-    limb = limb[:, broken <= np.quantile(broken, 0.95)]
-    residual = lead_residual(limb)
-    if residual <= 0.05:
-        return
-    order = limb_lead_order(limb)
-    if order is not None:
-        raise InputError(
-            f"{name}: the limb leads break Einthoven's law (residual {residual:.2f}) but obey it in "
-            f"the order {', '.join(order)}: name them so in leads="
-        )
-    if residual > 0.3:
-        raise InputError(
-            f"{name}: the limb leads break Einthoven's law (residual {residual:.2f}; real ECGs have 0.003): "
-            "are the leads in the order that leads= says?"
-        )
-    warnings.warn(
-        f"{name}: the limb leads obey Einthoven's law only roughly (residual {residual:.2f}), as after "
-        "filtering each lead on its own; the twin will obey it",
-        QualityWarning,
-        stacklevel=4,
-    )
-
-
-def _sharpness(native: Array) -> float:
-    """How much of the height of a signal at 100 Hz is above 10 Hz, in the sharpest of its leads."""
-    from scipy.signal import butter, sosfiltfilt
-
-    heights = []
-    for low in (10.0, 0.5):
-        band = butter(2, [low, 35.0], "bandpass", fs=NATIVE_RATE, output="sos")
-        heights.append(
-            np.quantile(np.abs(sosfiltfilt(band, native.astype(np.float64), axis=1)), 0.995, axis=1)
-        )
-    return float(np.max(heights[0] / np.maximum(heights[1], 1e-9)))
+def reason_to_refuse(ecg: ECG) -> str | None:
+    """Return why no twin can be made of an ECG, in words; None if one can."""
+    reason = refused_values(ecg.signal, tuple(ecg.leads or LEADS), ecg.sampling_rate)
+    return reason if reason is not None else refused_rhythm(*ecg.native(), ecg.sampling_rate)

@@ -1,6 +1,14 @@
 """The errors and warnings of ecgtwin: one type per cause."""
 
 
+def shown(value: object) -> str:
+    """Write a value into a message: a number or a short text, and of all else, such as signals, the type."""
+    if isinstance(value, str) or value is None or isinstance(value, bool | int | float):
+        text = repr(value)
+        return text if len(text) <= 40 else f"{text[:40]}..."
+    return f"a {type(value).__name__}"
+
+
 class InputError(ValueError):
     """A signal, file or argument that cannot be used; the message says where and how to mend it."""
 

@@ -76,7 +76,7 @@ class Explanation:
 @torch.no_grad()
 def explain(networks: TwinNetworks, request: Request) -> Explanation:
     """Draw the first twin of a request, and beside each step of its flow the same step less a statement."""
-    target, settings, seed = request.target, request.settings, request.seeds[:1]
+    target, settings, seed = request.target, request.settings, request.seeds(0, 1)
     codes = target.statements
     if not codes:
         raise InputError("there is nothing to explain: the condition names no statement")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from .recordings import (
     person_names,
     pooled_base_vectors,
     training_data,
+    warn_of_content,
 )
 from .training import StageSettings, fit_networks, retrieval_top1
 
@@ -37,7 +39,7 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     Parameters
     ----------
     pretrained : str or path, optional
-        Weights to start `fit` from: ``"default"`` (bundled), or a folder. None starts from nothing.
+        Weights to start `fit` from, as `from_pretrained` names them. None starts from nothing.
     architecture : {"default", "tiny"}
         Size of the network where `pretrained` is None.
     sampling_rate : float
@@ -104,25 +106,66 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.verbose = verbose
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "default", **init: Any) -> Self:
-        """Return a fitted extractor with the weights of a folder, or the bundled ones.
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **init: Any,
+    ) -> Self:
+        """Return a fitted extractor with the weights of a name, as `ECGTwinGenerator.from_pretrained` does.
 
         Raises
         ------
         CheckpointError
-            If there are no such weights or they are damaged.
+            If there are no such weights, they cannot be had, or they are damaged.
         """
-        extractor = cls(pretrained=name_or_path, **init)
-        networks = store.load(name_or_path).networks
-        extractor.source_ = name_or_path
-        return extractor._take(networks.to(store.find_device(extractor.device)))
+        extractor = cls(pretrained=store.pinned(name_or_path, revision), **init)
+        checkpoint = store.load(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        checkpoint.networks.to(store.find_device(extractor.device))
+        extractor.source_ = extractor.pretrained
+        return extractor._take(checkpoint)
+
+    def save_pretrained(
+        self, folder: str | Path, *, half: bool = False, metrics: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write weights as `ECGTwinGenerator.save_pretrained` does; return the folder.
+
+        Those of an extractor that was fitted draw no twins: ``ECGTwinGenerator(pretrained=folder)`` is then
+        to be fitted.
+        """
+        return store.save(self._checkpoint(metrics), folder, half=half)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        half: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+        private: bool = False,
+        token: str | bool | None = None,
+        message: str = "Upload weights",
+    ) -> str:
+        """Commit what `save_pretrained` writes to ``user/repo`` on the Hugging Face Hub; return the URL."""
+        return store.push(
+            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
+        )
 
     def __sklearn_clone__(self) -> Self:
         # Pretrained weights are a parameter, so a clone that was never fitted keeps them.
         copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
         if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
             copy.source_ = self.source_
-            copy._take(self.networks_)
+            copy._take(self._checkpoint(None))
         return copy
 
     def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
@@ -147,8 +190,8 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         X = checked(self, X, reset=True, min_samples=2)
         data = training_data(X, groups, conditions, self.sampling_rate)
         seed = row_seeds(self.random_state, 1)[0][0]
-        networks = store.start(self.pretrained, self.architecture, seed)
-        networks.to(store.find_device(self.device))
+        before = store.start(self.pretrained, self.architecture, seed)
+        networks = before.networks.to(store.find_device(self.device))
         check_batch_size(self.batch_size)
         settings = StageSettings(
             extractor_epochs=self.max_epochs,
@@ -164,8 +207,14 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             verbose=self.verbose,
         )
+        described = {
+            "stages": ["extractor"],
+            "recordings": len(data),
+            "persons": len(np.unique(data.groups)),
+            "epochs": self.max_epochs,
+        }
         self.source_: str | Path | None = None
-        return self._take(networks)
+        return self._take(store.Checkpoint(networks, before.sampling, described))
 
     def transform(self, X: Any, *, conditions: Any = None) -> NDArray[np.float32]:
         """Return base vectors ``(n, n_features_out_)`` of unit length.
@@ -185,6 +234,7 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         check_is_fitted(self, "networks_")
         X = checked(self, X, reset=False)
         batches = native_batches(X, self.sampling_rate)
+        warn_of_content(batches)
         known = iter(as_conditions(conditions, X, sum(len(signals) for signals, _ in batches)))
         vectors = [
             pooled_base_vectors(self.networks_.extractor, signals, present, [next(known) for _ in signals])
@@ -226,7 +276,14 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _take(self, networks: TwinNetworks) -> Self:
-        self.networks_ = networks
-        self.n_features_out_ = networks.architecture.base_dim
+    def _checkpoint(self, metrics: Mapping[str, Any] | None) -> store.Checkpoint:
+        check_is_fitted(self, "networks_")
+        training = store.with_metrics(self.training_, metrics)
+        return store.Checkpoint(self.networks_, self.sampling_, training)
+
+    def _take(self, checkpoint: store.Checkpoint) -> Self:
+        self.networks_: TwinNetworks = checkpoint.networks
+        self.sampling_ = checkpoint.sampling
+        self.training_ = checkpoint.training
+        self.n_features_out_ = checkpoint.networks.architecture.base_dim
         return self

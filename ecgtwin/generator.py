@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,11 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from . import pretrained as store
 from .conditions import Condition
 from .diffusion import row_seeds
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, check_rate
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_rate
 from .editing import N_STEPS, Edit, edit
 from .explanation import Explanation, explain
 from .leads import LEADS, resample, twelve_leads
 from .nn import TwinNetworks
+from .provenance import provenance
 from .recordings import (
     Persons,
     as_conditions,
@@ -30,8 +31,8 @@ from .recordings import (
     native_batches,
     training_data,
 )
-from .sampling import Request, check_settings, denoising_errors, draw, like_reference
-from .training import STAGES, StageSettings, fit_networks
+from .sampling import Request, check_settings, check_twins_fit, denoising_errors, draw, twin_batches
+from .training import StageSettings, fit_networks, stages_after
 
 
 class ECGTwinGenerator(BaseEstimator):
@@ -44,7 +45,7 @@ class ECGTwinGenerator(BaseEstimator):
     Parameters
     ----------
     pretrained : str or path, optional
-        Weights to start `fit` from: ``"default"`` (bundled), or a folder. None starts from nothing.
+        Weights to start `fit` from, as `from_pretrained` names them. None starts from nothing.
         Use `from_pretrained` for a generator that is ready.
     architecture : {"default", "tiny"}
         Size of the networks where `pretrained` is None.
@@ -82,6 +83,8 @@ class ECGTwinGenerator(BaseEstimator):
         The name of pretrained weights, which `sklearn.base.clone` then keeps; None after a fit.
     n_features_in_ : int
         Of a fit on a table ``(n, t)``: its width.
+    weights_sha256_ : str
+        Digest of the file that the weights came from or would be saved as.
 
     References
     ----------
@@ -129,18 +132,50 @@ class ECGTwinGenerator(BaseEstimator):
         self.verbose = verbose
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "default", **init: Any) -> Self:
-        """Return a fitted generator with the weights of a folder, or the bundled ones (no network needed).
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **init: Any,
+    ) -> Self:
+        """Return a fitted generator with the weights of a name; the bundled ones need no network.
+
+        Parameters
+        ----------
+        name_or_path : str or path
+            ``"default"``, a folder, a name of the registry, or ``user/repo[@revision]`` on the Hugging
+            Face Hub. Weights are safetensors: no pickle and no code is ever loaded.
+        revision : str, optional
+            Branch, tag or commit of a repository.
+        cache_dir : path, optional
+            Where downloads are kept; by default huggingface-hub's cache (``HF_HOME``).
+        local_files_only : bool
+            Open no connection; nor does one open under ``HF_HUB_OFFLINE=1``.
+        token : str or bool, optional
+            For private repositories.
+        **init
+            Constructor parameters.
 
         Raises
         ------
         CheckpointError
-            If there are no such weights or they are damaged.
+            If there are no such weights, they cannot be had, or they are damaged.
         """
-        generator = cls(pretrained=name_or_path, **init)
-        checkpoint = store.load(name_or_path)
+        generator = cls(pretrained=store.pinned(name_or_path, revision), **init)
+        checkpoint = store.load(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        store.check_draws(checkpoint)
         checkpoint.networks.to(store.find_device(generator.device))
-        generator.source_ = name_or_path
+        generator.source_ = generator.pretrained
         return generator._take(checkpoint)
 
     def __sklearn_clone__(self) -> Self:
@@ -148,13 +183,49 @@ class ECGTwinGenerator(BaseEstimator):
         copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
         if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
             copy.source_ = self.source_
-            copy._take(store.Checkpoint(self.networks_, self.sampling_, self.training_))
+            copy._take(self._checkpoint())
         return copy
 
-    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
-        """Write ``config.json`` and ``model.safetensors``; `half` stores float16. Return the folder."""
-        check_is_fitted(self, "networks_")
-        return store.save(store.Checkpoint(self.networks_, self.sampling_, self.training_), folder, half=half)
+    def save_pretrained(
+        self, folder: str | Path, *, half: bool = False, metrics: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write ``config.json``, ``model.safetensors`` and a model card; return the folder.
+
+        Parameters
+        ----------
+        folder : path
+        half : bool
+            Store float16.
+        metrics : mapping, optional
+            Figures measured, for configuration and card.
+
+        Raises
+        ------
+        CheckpointError
+            If they cannot be written; what was there is then whole.
+        """
+        return store.save(self._checkpoint(metrics), folder, half=half)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        half: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+        private: bool = False,
+        token: str | bool | None = None,
+        message: str = "Upload weights",
+    ) -> str:
+        """Commit what `save_pretrained` writes to ``user/repo`` on the Hugging Face Hub; return the URL.
+
+        Raises
+        ------
+        CheckpointError
+            If the Hub refuses or cannot be reached.
+        """
+        return store.push(
+            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
+        )
 
     def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
         """Train autoencoder, extractor and denoiser.
@@ -181,11 +252,14 @@ class ECGTwinGenerator(BaseEstimator):
         data = training_data(X, groups, conditions, self.sampling_rate)
         check_same_leads(data.leads)
         seed = row_seeds(self.random_state, 1)[0][0]
-        networks = store.start(self.pretrained, self.architecture, seed)
-        networks.to(store.find_device(self.device))
+        before = store.start(self.pretrained, self.architecture, seed)
+        networks = before.networks.to(store.find_device(self.device))
+        stages, distilled = stages_after(before.sampling, before.training, new=self.pretrained is None)
         settings = StageSettings(
             extractor_epochs=-(-self.max_epochs // 2),
             denoiser_epochs=self.max_epochs,
+            distillation_epochs=min(10, self.max_epochs),
+            distilled=distilled,
             extractor_batch=self.batch_size,
             denoiser_batch=self.batch_size,
             extractor_learning_rate=self.learning_rate,
@@ -195,8 +269,7 @@ class ECGTwinGenerator(BaseEstimator):
             networks,
             data,
             settings,
-            # Pretrained latents keep their meaning only under the transform they were learned with.
-            stages=STAGES[0 if self.pretrained is None else 1 : -1],
+            stages=stages,
             seed=seed,
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             verbose=self.verbose,
@@ -207,7 +280,7 @@ class ECGTwinGenerator(BaseEstimator):
             "epochs": self.max_epochs,
         }
         self.source_: str | Path | None = None
-        return self._take(store.Checkpoint(networks, dict(store.SAMPLING), described))
+        return self._take(store.Checkpoint(networks, before.sampling, described))
 
     def sample(
         self,
@@ -283,6 +356,33 @@ class ECGTwinGenerator(BaseEstimator):
         )
         return self._twins(request, callback)
 
+    def sample_batches(
+        self,
+        reference: Any,
+        condition: Any = None,
+        *,
+        callback: Callable[[int, int], None] | None = None,
+        **options: Any,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Draw any number of twins batch by batch, with the options of `sample`.
+
+        Everything is checked at once; then each step draws ``batch_size`` twins, so that memory does not
+        grow with ``n_samples``. Joined, the batches are what `sample` returns.
+
+        Returns
+        -------
+        iterator of float32 arrays of shape (up to batch_size, n_leads, n_times)
+
+        Examples
+        --------
+        >>> generator = ECGTwinGenerator.from_pretrained(batch_size=2)
+        >>> batches = generator.sample_batches(None, "PVC", n_samples=5, random_state=0)
+        >>> [len(batch) for batch in batches]
+        [2, 2, 1]
+        """
+        request = self._request(reference, condition, **options)
+        return twin_batches(self.networks_, request, batch_size=self.batch_size, callback=callback)
+
     def sample_ecgs(
         self,
         reference: Any,
@@ -299,7 +399,6 @@ class ECGTwinGenerator(BaseEstimator):
         request = self._request(reference, condition, **options)
         signals = self._twins(request, callback)
         like = request.references[0] if request.references else None
-        settings = ", ".join(f"{key}: {value}" for key, value in request.settings.items())
         return [
             ECG(
                 signal,
@@ -307,9 +406,9 @@ class ECGTwinGenerator(BaseEstimator):
                 sampling_rate=NATIVE_RATE if like is None else like.sampling_rate,
                 patient_id=None if like is None else like.patient_id,
                 condition=request.target,
-                comments=(SYNTHETIC, f"seed: {entropy}, row: {row}, {settings}"),
+                comments=provenance(request.target, seed, request.settings, self.weights_sha256_),
             )
-            for signal, (entropy, row) in zip(signals, request.seeds, strict=True)
+            for signal, seed in zip(signals, request.seeds(), strict=True)
         ]
 
     def edit(
@@ -543,19 +642,16 @@ class ECGTwinGenerator(BaseEstimator):
         return Request.of(reference, condition, settings, sampling_rate=self.sampling_rate, **options)
 
     def _twins(self, request: Request, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:
-        n = len(request.seeds)
-        leads = draw(
-            self.networks_,
-            Persons.pooled(self.networks_, request.references).repeat(n),
-            [request.target] * n,
-            request.seeds,
-            request.settings,
-            batch_size=self.batch_size,
-            length=request.length,
-            callback=callback,
-        )
-        like = request.references[0] if request.references else None
-        return like_reference(leads, like, request.seconds)
+        check_twins_fit(request)
+        twins: NDArray[np.float32] | None = None
+        done = 0
+        for batch in twin_batches(self.networks_, request, batch_size=self.batch_size, callback=callback):
+            if twins is None:
+                twins = np.empty((request.n_samples, *batch.shape[1:]), dtype=np.float32)
+            twins[done : done + len(batch)] = batch
+            done += len(batch)
+        assert twins is not None
+        return twins
 
     def _settings(self, **given: Any) -> dict[str, Any]:
         settings = dict(self.sampling_)
@@ -563,8 +659,14 @@ class ECGTwinGenerator(BaseEstimator):
             settings.update({key: value for key, value in source.items() if value is not None})
         return check_settings(settings)
 
+    def _checkpoint(self, metrics: Mapping[str, Any] | None = None) -> store.Checkpoint:
+        check_is_fitted(self, "networks_")
+        training = store.with_metrics(self.training_, metrics)
+        return store.Checkpoint(self.networks_, self.sampling_, training, self.weights_sha256_)
+
     def _take(self, checkpoint: store.Checkpoint) -> Self:
         self.networks_: TwinNetworks = checkpoint.networks
         self.sampling_ = dict(store.SAMPLING) | checkpoint.sampling
         self.training_ = checkpoint.training
+        self.weights_sha256_ = checkpoint.sha256
         return self

@@ -83,6 +83,8 @@ def lead_residual(signals: ArrayLike) -> float:
         microvolts, have about 0.003.
     """
     x = np.asarray(signals, dtype=np.float64)
+    if x.ndim < 2 or x.shape[-2] < 6 or not x.size:
+        raise InputError(f"expected leads of shape (..., 12, n_times), got {x.shape}")
     limb = x[..., :6, :]
     law = np.matmul(_LIMB, limb[..., :2, :])
     others = tuple(axis for axis in range(x.ndim) if axis != x.ndim - 2)

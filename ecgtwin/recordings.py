@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +18,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .conditions import Condition
-from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE, as_ecg, check_rate, check_reference
-from .exceptions import InputError, QualityWarning
-from .leads import INDEPENDENT_LEADS, LEADS, resample
+from .ecg import (
+    ECG,
+    MIN_SECONDS,
+    NATIVE_LENGTH,
+    NATIVE_RATE,
+    as_ecg,
+    check_rate,
+    check_reference,
+    read_windows,
+    reason_to_refuse,
+    record_seconds,
+)
+from .exceptions import InputError, QualityWarning, shown
+from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, resample
 from .nn import BaseExtractor, TwinNetworks, encode_conditions, statement_matrix
+from .quality import content_counts
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
 
 Array = NDArray[Any]
+
+
+LONG_SECONDS, MAX_WINDOWS = 300.0, 144
+"""A WFDB record longer than this is a reference by so many windows of 10 s: of a day, one in ten minutes."""
 
 
 def as_references(reference: Any, sampling_rate: float, conditions: Any = None) -> list[ECG]:
@@ -32,7 +49,9 @@ def as_references(reference: Any, sampling_rate: float, conditions: Any = None) 
 
     What they show is `conditions`, one for all or a list of one for each, where that is given.
     """
-    if isinstance(reference, list) or getattr(reference, "ndim", 0) == 3:
+    if isinstance(reference, str | Path) and record_seconds(reference) > LONG_SECONDS:
+        references = _usable_windows(reference)
+    elif isinstance(reference, list) or getattr(reference, "ndim", 0) == 3:
         if len(reference) == 0:
             raise InputError("no reference: the list is empty")
         many = [as_ecg(one, sampling_rate=sampling_rate) for one in reference]
@@ -46,6 +65,24 @@ def as_references(reference: Any, sampling_rate: float, conditions: Any = None) 
     if len(known) != len(references):
         raise InputError(f"{len(known)} reference conditions for {len(references)} references")
     return [replace(ecg, condition=one) for ecg, one in zip(references, known, strict=True)]
+
+
+def _usable_windows(path: str | Path) -> list[ECG]:
+    """Return the windows of a long record that can be used, and warn of how many cannot."""
+    usable, refused, reason = [], 0, ""
+    for window in read_windows(path, max_windows=MAX_WINDOWS):
+        why = reason_to_refuse(window)  # and no warnings: hours of movement have something of everything
+        if why is None:
+            usable.append(window)
+        else:
+            refused, reason = refused + 1, why
+    name = Path(path).name
+    if not usable:
+        raise InputError(f"record {name}: none of {refused} windows of 10 s can be used; the last: {reason}")
+    if refused:
+        message = f"record {name}: {refused} of {refused + len(usable)} windows of 10 s cannot be used"
+        warnings.warn(message, QualityWarning, stacklevel=6)
+    return usable
 
 
 def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
@@ -71,6 +108,11 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
                 raise InputError(f"recording {i} holds NaN or infinite values")
         return [(signal[None], present[None]) for signal, present in native]
     batch = check_array(X, allow_nd=True, dtype=np.float32)
+    if batch.shape[:-1] == (12,) and batch.any() and lead_residual(batch) < 0.05:
+        raise InputError(
+            "12 rows that obey Einthoven's law are one 12-lead recording, and 2-D input is a batch of single "
+            "leads: pass X[None]"
+        )
     batch = batch[:, None] if batch.ndim == 2 else batch
     if batch.ndim != 3 or batch.shape[1] not in (1, 12):
         raise InputError(
@@ -222,9 +264,23 @@ def training_data(X: Any, groups: Any, conditions: Any, sampling_rate: float) ->
         message = f"recordings differ in length: all are cut to the shortest, {length / NATIVE_RATE:.1f} s"
         warnings.warn(message, QualityWarning, stacklevel=3)
     signals = np.concatenate([signals[..., :length] for signals, _ in batches])
+    present = np.concatenate([present for _, present in batches])
     people = check_groups(groups, len(signals))
     parsed = as_conditions(conditions, X, len(signals))
-    return TrainingData(signals, people, parsed, np.concatenate([present for _, present in batches]))
+    warn_of_content([(signals, present)], stacklevel=4)
+    return TrainingData(signals, people, parsed, present)
+
+
+def warn_of_content(batches: Sequence[tuple[Array, NDArray[np.bool_]]], *, stacklevel: int = 3) -> None:
+    """Warn once, with counts, of recordings that are no ECG: `fit` and `transform` take any numbers."""
+    counts: dict[str, int] = {}
+    for signals, present in batches:
+        for what, count in content_counts(signals, present).items():
+            counts[what] = counts.get(what, 0) + count
+    if counts:
+        n = sum(len(signals) for signals, _ in batches)
+        found = "; ".join(f"{count} {what}" for what, count in counts.items())
+        warnings.warn(f"of {n} recordings {found}", QualityWarning, stacklevel=stacklevel)
 
 
 def check_same_leads(present: Array) -> None:
@@ -242,7 +298,7 @@ def check_same_leads(present: Array) -> None:
 def check_batch_size(batch_size: Any) -> None:
     """Raise `InputError` unless it is a whole number from 1."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"batch_size must be a whole number from 1, got {batch_size!r}")
+        raise InputError(f"batch_size must be a whole number from 1, got {shown(batch_size)}")
 
 
 def check_groups(groups: Any, n: int) -> NDArray[Any]:
@@ -271,7 +327,7 @@ def person_names(groups: Any, n: int) -> NDArray[Any]:
     unknown = [i for i, person in enumerate(people) if person is None or person != person]
     if unknown:
         raise InputError(f"groups: {len(unknown)} persons are None or NaN, the first at row {unknown[0]}")
-    return people.astype(str)
+    return np.array([_person(person) for person in people])
 
 
 def checked(estimator: BaseEstimator, X: Any, *, reset: bool, min_samples: int = 1) -> Any:
@@ -293,3 +349,10 @@ def checked(estimator: BaseEstimator, X: Any, *, reset: bool, min_samples: int =
 
 def _is_list_of_recordings(X: Any) -> bool:
     return isinstance(X, list) and bool(X) and not isinstance(X[0], list | float | int | np.number)
+
+
+def _person(value: Any) -> str:
+    """The text of an id, the same whether a table read it as 7, 7.0 or "7"."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Self
@@ -17,8 +17,9 @@ from .beats import mean_rate, r_peaks
 from .conditions import Condition
 from .diffusion import SAMPLERS, Predict, guided, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
-from .exceptions import InputError, QualityWarning
-from .leads import LEADS, independent_leads, resample, twelve_leads
+from .exceptions import InputError, QualityWarning, shown
+from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
+from .memory import check_fits
 from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
 from .recordings import Persons, as_references
 from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats
@@ -29,7 +30,11 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
 
 
-MAX_SAMPLES = 100_000
+USUAL_STEPS, USUAL_SCALE = 1000, 20.0
+"""Above these a setting is drawn with a warning."""
+
+MAX_SCALE = 1000.0
+"""Above this twins overflow."""
 
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
@@ -45,7 +50,7 @@ WINDOW, HOP = NATIVE_LENGTH, 800
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw: checked references, the full target, settings, a seed for each twin, and its seconds.
+    """What to draw: checked references, the full target, settings, what the seeds come from, and seconds.
 
     Without seconds a twin is as long as the first reference, 10 s at most.
     """
@@ -53,13 +58,19 @@ class Request:
     references: list[ECG]
     target: Condition
     settings: dict[str, Any]
-    seeds: list[tuple[int, int]]
+    n_samples: int
+    entropy: int
     seconds: float | None = None
 
     @property
     def length(self) -> int:
         """Samples at 100 Hz to draw: those asked for, in whole tokens, and 10 s at least."""
         return max(NATIVE_LENGTH, TOKEN * ceil((self.seconds or 0) * NATIVE_RATE / TOKEN))
+
+    def seeds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+        """Return the seeds of twins `start` to `stop`."""
+        last = self.n_samples if stop is None else min(stop, self.n_samples)
+        return [(self.entropy, row) for row in range(start, last)]
 
     @classmethod
     def of(
@@ -84,12 +95,8 @@ class Request:
             raise InputError(
                 f"duration must be from {MIN_SECONDS} to {MAX_SECONDS:g} seconds, got {duration!r}"
             )
-        if (
-            isinstance(n_samples, bool)
-            or not isinstance(n_samples, int | np.integer)
-            or not 1 <= n_samples <= MAX_SAMPLES
-        ):
-            raise InputError(f"n_samples must be a whole number from 1 to {MAX_SAMPLES}, got {n_samples!r}")
+        if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
+            raise InputError(f"n_samples must be a whole number from 1, got {shown(n_samples)}")
         references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
         asked = Condition.parse(condition, **target)
         for ecg in references:
@@ -103,20 +110,32 @@ class Request:
         if not references:
             settings = settings | {"person_scale": 0.0}
         seconds = None if duration is None else float(duration)
-        return cls(references, asked, settings, row_seeds(random_state, int(n_samples)), seconds)
+        return cls(references, asked, settings, int(n_samples), row_seeds(random_state, 1)[0][0], seconds)
 
 
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Raise `InputError` unless steps and scales can be used; return them."""
     steps = settings["n_steps"]
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(f"n_steps must be a whole number from 1, got {steps!r}")
+        raise InputError(f"n_steps must be a whole number from 1, got {shown(steps)}")
+    if steps > USUAL_STEPS:
+        _warn(f"n_steps={steps}: more than {USUAL_STEPS} steps take long and change nothing")
     for key in ("guidance_scale", "person_scale"):
-        if not np.isfinite(settings[key]) or settings[key] < 0:
-            raise InputError(f"{key} must be a number from 0, got {settings[key]!r}")
+        scale = settings[key]
+        number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
+        if not number or not np.isfinite(scale) or not 0 <= scale <= MAX_SCALE:
+            raise InputError(f"{key} must be a number from 0 to {MAX_SCALE:g}, got {shown(scale)}")
+        if scale > USUAL_SCALE:
+            _warn(f"{key}={scale:g}: above {USUAL_SCALE:g} twins are exaggerated beyond any ECG")
     if not 0 <= settings["beat_variation"] <= 1:
-        raise InputError(f"beat_variation must be a number from 0 to 1, got {settings['beat_variation']!r}")
+        raise InputError(
+            f"beat_variation must be a number from 0 to 1, got {shown(settings['beat_variation'])}"
+        )
     return settings
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, QualityWarning, stacklevel=5)
 
 
 def draw(
@@ -130,16 +149,67 @@ def draw(
     length: int = NATIVE_LENGTH,
     callback: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Draw native 8-lead twins ``(n, 8, length)`` in mV of n persons; length is a multiple of 40."""
-    parts = []
-    for start in range(0, len(seeds), batch_size):
-        rows = slice(start, start + batch_size)
-        given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
-        latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)
-        parts.append(decode(networks, latents, given, settings))
+    """Draw native 8-lead twins ``(n, 8, length)`` in mV of n persons; length is a multiple of 40.
+
+    Where the device has too little memory for a batch, the batch is halved: a twin does not depend on it.
+    """
+    leads = np.empty((len(seeds), len(INDEPENDENT_LEADS), length), dtype=np.float32)
+    start = 0
+    while start < len(seeds):
+        rows = slice(start, min(start + batch_size, len(seeds)))
+        try:
+            given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
+            latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            torch.cuda.empty_cache()
+            batch_size = (rows.stop - start + 1) // 2
+            _warn(f"too little memory on the device: going on with batches of {batch_size}")
+            continue
+        leads[rows] = decode(networks, latents, given, settings)
+        start = rows.stop
         if callback is not None:
-            callback(min(start + batch_size, len(seeds)), len(seeds))
-    return np.concatenate(parts)
+            callback(start, len(seeds))
+    return leads
+
+
+def twin_batches(
+    networks: TwinNetworks, request: Request, *, batch_size: int, callback: Callable[[int, int], None] | None
+) -> Iterator[NDArray[np.float32]]:
+    """Draw the twins of a request batch by batch, each like its reference."""
+    person = Persons.pooled(networks, request.references)
+    like = request.references[0] if request.references else None
+    for start in range(0, request.n_samples, batch_size):
+        seeds = request.seeds(start, start + batch_size)
+        n = len(seeds)
+        leads = draw(
+            networks,
+            person.repeat(n),
+            [request.target] * n,
+            seeds,
+            request.settings,
+            batch_size=batch_size,
+            length=request.length,
+        )
+        yield like_reference(leads, like, request.seconds)
+        if callback is not None:
+            callback(start + n, request.n_samples)
+
+
+def check_twins_fit(request: Request) -> None:
+    """Raise `InputError` if the twins of a request cannot be held in memory together."""
+    like = request.references[0] if request.references else None
+    rate = NATIVE_RATE if like is None else like.sampling_rate
+    seconds = request.seconds or min(
+        NATIVE_LENGTH / NATIVE_RATE, float("inf") if like is None else like.seconds
+    )
+    n_times = round(seconds * rate)
+    check_fits(
+        request.n_samples * len(LEADS) * n_times * 4.0,
+        f"{request.n_samples} twins of {n_times} samples",
+        "lower n_samples, or take them batch by batch from sample_batches",
+    )
 
 
 @torch.no_grad()
@@ -206,7 +276,7 @@ def draw_latents(
     seeds: Seeds,
     settings: dict[str, Any],
     *,
-    batch_size: int = MAX_SAMPLES,
+    batch_size: int = 128,
 ) -> Tensor:
     """Let noise flow to latents ``(n, latent_dim, tokens)``, at most `batch_size` windows in one batch."""
     architecture, length = networks.architecture, given.offsets.shape[1]

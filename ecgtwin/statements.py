@@ -158,8 +158,9 @@ def _closest(phrase: str) -> str:
 
 
 def _unknown(phrase: str) -> ConditionError:
+    shown = repr(phrase) if len(phrase) <= 40 else f"a text of {len(phrase)} characters"  # may name a patient
     return ConditionError(
-        f"{phrase[:40]!r} is not a known statement; the closest are {_closest(phrase)}. "
+        f"{shown} is not a known statement; the closest are {_closest(phrase)}. "
         "ecgtwin.conditions.statement_table() lists all of them."
     )
 

@@ -10,11 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ecgtwin"
 # Each part may import those before it.
 ORDER = [
-    ["exceptions", "files"],
-    ["statements"],
-    ["conditions", "beats", "leads"],
+    ["exceptions", "files", "card"],
+    ["memory"],
+    ["statements", "hub"],
+    ["conditions", "beats", "leads", "headers"],
+    ["quality"],
     ["ecg"],
-    ["simulate", "datasets", "rhythm", "resampling", "retiming"],
+    ["simulate", "datasets", "rhythm", "provenance", "resampling", "retiming"],
     ["nn"],
     ["diffusion"],
     ["training"],

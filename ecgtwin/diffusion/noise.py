@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..exceptions import InputError
+from ..exceptions import InputError, shown
 
 
 def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
@@ -34,7 +34,7 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     else:
         raise InputError(
             "random_state must be None, a whole number from 0, a RandomState or a Generator, "
-            f"not {random_state!r}"
+            f"not {shown(random_state)}"
         )
     return [(entropy, row) for row in range(n)]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from ..conditions import Condition
 from ..ecg import NATIVE_LENGTH, NATIVE_RATE, check_rate
 from ..exceptions import InputError
-from ..leads import resample
+from ..leads import LEADS, resample
+from ..memory import check_fits
 from .arms import Arm, Recordings
 from .judges import Judges
 
 _KEYS = {"signals", "sampling_rate", "reference", "statements", "age", "sex", "heart_rate"}
+_ABOUT = {"leads", "provenance"}  # what `write_npz` says beside
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,12 @@ class GeneratedECGs:
         if not source.is_file():
             raise FileNotFoundError(f"no file {source}")
         try:
+            _check_size(source)
             with np.load(source, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
+                about = {key: file[key] for key in _ABOUT & set(file.files)}
+                arrays = {key: file[key] for key in file.files if key not in _ABOUT}
+        except InputError:
+            raise
         except Exception as error:  # numpy raises ValueError, OSError, BadZipFile, EOFError, ...
             raise InputError(f"{source.name} is no .npz of plain arrays: {error}") from error
         if "signals" not in arrays or set(arrays) - _KEYS:
@@ -70,6 +77,8 @@ class GeneratedECGs:
         signals = arrays["signals"]
         if signals.ndim != 3 or signals.shape[1] != 12 or not len(signals) or signals.dtype.kind not in "fiu":
             raise InputError(f"{source.name}: signals must be (n, 12, t), got {signals.shape}")
+        if tuple(about.get("leads", LEADS)) != LEADS:
+            raise InputError(f"{source.name}: leads must be in the standard order, {', '.join(LEADS)}")
         native = resample(np.asarray(signals, dtype=np.float32), rate, NATIVE_RATE)[..., :NATIVE_LENGTH]
         if native.shape[-1] < NATIVE_LENGTH or not np.isfinite(native).all():
             raise InputError(f"{source.name}: signals must last 10 s and be finite")
@@ -99,6 +108,15 @@ class GeneratedECGs:
         if (rows >= 0).all():
             arms["copy"] = Arm(real.signals[rows], groups, self.asked, rows, judges, tick, own)
         return arms | {"real": own}
+
+
+def _check_size(source: Path) -> None:
+    """Refuse a file that unpacks to more than there is memory for, before it does."""
+    with ZipFile(source) as archive:
+        n_bytes = sum(member.file_size for member in archive.infolist())
+    if n_bytes > max(1000 * source.stat().st_size, 1e8):
+        raise InputError(f"{source.name} claims to unpack to {n_bytes / 1e9:.3g} GB, as a zip bomb does")
+    check_fits(2.0 * n_bytes, source.name, "split it into several files")
 
 
 def _conditions(arrays: dict[str, Any], n: int) -> list[Condition]:

@@ -65,6 +65,14 @@ class Architecture:
         if max(self.denoiser_layers, self.extractor_layers) > 64 or max(widths) > 2048:
             raise ValueError("architecture: at most 64 layers, and widths of at most 2048")
 
+    def least_parameters(self) -> int:
+        """Return a number that the parameters exceed, from attention and widest convolutions alone."""
+        attention = 4 * (
+            self.denoiser_layers * self.denoiser_widths[-1] ** 2
+            + self.extractor_layers * self.extractor_widths[-1] ** 2
+        )
+        return attention + max(self.denoiser_widths) ** 2 + self.extractor_widths[-1] * self.base_dim
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
         """Make one from JSON; an unknown name raises ValueError."""

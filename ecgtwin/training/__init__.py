@@ -5,7 +5,7 @@ from .data import TrainingData, step_generators
 from .flows import known_leads
 from .loop import LoopSettings, train
 from .pairs import PairSampler
-from .stages import STAGES, Distilled, StageSettings, fit_networks
+from .stages import STAGES, Distilled, StageSettings, fit_networks, stages_after
 
 __all__ = [
     "STAGES",
@@ -18,6 +18,7 @@ __all__ = [
     "fit_networks",
     "known_leads",
     "retrieval_top1",
+    "stages_after",
     "step_generators",
     "train",
 ]

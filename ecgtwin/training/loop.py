@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import io
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,6 +118,7 @@ def train(
     written = time.monotonic()
     module.train()
     whole = True  # between two steps, when all of the state belongs together
+    interrupt = _Interrupt()
     try:
         while (progress := _progress(state.step, time.monotonic() - begun, settings)) < 1:
             for group in optimizer.param_groups:
@@ -139,6 +142,7 @@ def train(
             if score is not None and settings.score_every and state.step % settings.score_every == 0:
                 state.keep_if_best(score(average))
             whole = True
+            interrupt.raise_if_asked()
             if progress:  # under a limit of minutes fewer steps are made than asked for
                 bar.total = min(settings.n_steps, max(state.step, round((state.step - 1) / progress)))
             bar.update()
@@ -147,6 +151,7 @@ def train(
                 state.save(checkpoint, time.monotonic() - begun)
                 written = time.monotonic()
     finally:
+        interrupt.end()
         bar.close()
         if checkpoint is not None and whole:
             state.save(checkpoint, time.monotonic() - begun)
@@ -155,6 +160,34 @@ def train(
     module.load_state_dict(average.state_dict() if state.best_weights is None else state.best_weights)
     module.eval()
     return state.best if score is not None else -state.smooth_loss
+
+
+class _Interrupt:
+    """Lets Ctrl-C wait for the end of a step, so that no state is lost; a second one does not wait.
+
+    Only the main thread may do so; elsewhere nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.asked, self.before = False, None
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            self.before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def raise_if_asked(self) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
 
 
 def _progress(step: int, seconds: float, settings: LoopSettings) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,24 @@ class StageSettings:
     distillation_learning_rate: float = 5e-4
     distilled: Distilled = Distilled()
     bf16: bool = False
+    checkpoint_seconds: float = 60.0
+
+
+def stages_after(
+    sampling: Mapping[str, Any], training: Mapping[str, Any], *, new: bool
+) -> tuple[tuple[str, ...], Distilled]:
+    """Return the stages that weights go through in `fit`, and what their distillation teaches.
+
+    Weights that were distilled are distilled again, so that the way of sampling chosen for them remains.
+    """
+    if new:
+        return STAGES[:-1], Distilled()
+    # Pretrained latents keep their meaning only under the transform they were learned with.
+    stages = STAGES[1:] if sampling.get("sampler") == "shortcut" else STAGES[1:-1]
+    known = training.get("distillation", {})
+    known = known if isinstance(known, Mapping) else {}
+    scales = {key: float(known[key]) for key in ("guidance_scale", "person_scale") if key in known}
+    return stages, Distilled(n_steps=int(sampling.get("n_steps", 4)), **scales)
 
 
 def fit_networks(
@@ -89,6 +107,7 @@ def fit_networks(
             weight_decay=0.05,
             score_every=200,
             bf16=settings.bf16,
+            checkpoint_seconds=settings.checkpoint_seconds,
         )
         scores["extractor"] = fit_extractor(
             networks.extractor, data, loop, validation=validation, batch_size=batch, **common("extractor")
@@ -107,6 +126,7 @@ def fit_networks(
             ema_decay=0.9995,
             score_every=1000,
             bf16=settings.bf16,
+            checkpoint_seconds=settings.checkpoint_seconds,
         )
         scores["denoiser"] = fit_denoiser(
             networks, data, loop, validation=validation, batch_size=batch, **common("denoiser")
@@ -118,6 +138,7 @@ def fit_networks(
             minutes=settings.distillation_minutes,
             learning_rate=settings.distillation_learning_rate,
             bf16=settings.bf16,
+            checkpoint_seconds=settings.checkpoint_seconds,
         )
         scores["distillation"] = fit_few_steps(
             networks,
