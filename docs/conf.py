@@ -54,6 +54,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 6,
+    "navbar_align": "left",
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -88,8 +89,8 @@ def copy_examples(source: Path, target: Path) -> None:
         (target / path.name).write_text(text, encoding="utf-8")
     (target / "README.rst").write_text(
         "Examples\n========\n\n"
-        "Scripts of the folder ``examples``. Those that end within seconds ran when these pages were built, on "
-        "the synthetic reference that the package ships; the others take PTB-XL, or minutes, and are shown only.\n",
+        "Scripts of the folder ``examples``. Those that end within seconds ran when these pages were built, "
+        "on what the package ships; the others take PTB-XL, or minutes, and are shown only.\n",
         encoding="utf-8",
     )
 
@@ -142,14 +143,16 @@ def skip_metadata_requests(app, what, name, obj, skip, options):
 def link_short_names(app, env, node, contnode):
     """Resolve what stands in single backticks: a name of ours without its module, or no name of ours at all.
 
-    Docstrings put parameters, methods of their class and functions of other libraries in single backticks. What
-    says that it is ours, ``ecgtwin.``, must exist.
+    Docstrings put parameters, methods of their class and functions of other libraries in single backticks.
+    What says that it is ours, ``ecgtwin.``, must exist.
     """
     if node.get("reftype") != "obj":
         return None
     domain, target = env.domains.python_domain, node["reftarget"]
     ours = target.startswith("ecgtwin.")
-    short = target.rpartition(".")[2] if ours else target  # public names are documented where users import them
+    short = (
+        target.rpartition(".")[2] if ours else target
+    )  # public names are documented where users import them
     inside = f"{node.get('py:module')}.{node.get('py:class')}.{target}"
     found = [name for name in domain.objects if name.endswith(f".{short}")]
     name = inside if inside in found else found[0] if len(found) == 1 and "." in target else None
