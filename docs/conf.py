@@ -106,7 +106,8 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "min_reported_time": 0,
     "abort_on_example_error": True,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.by_need",
+    "default_thumb_file": str(HERE / "images" / "aligned_beats.png"),
     "first_notebook_cell": None,
     "notebook_extensions": set(),
 }

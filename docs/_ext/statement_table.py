@@ -5,10 +5,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from ecgtwin.conditions import STATEMENTS
 from ecgtwin.metrics import RULES
-from ecgtwin.simulate import SIMULATED
 from ecgtwin.statements import statement
 
-HEAD = ("Code", "Name", "Class", "Kind", "Also read as", "SNOMED CT", "Rule", "Simulated")
+HEAD = ("Code", "Name", "Class", "Kind", "Rule", "Also read as", "SNOMED CT")
 
 
 class StatementTable(SphinxDirective):
@@ -24,10 +23,9 @@ class StatementTable(SphinxDirective):
                     one.name,
                     one.superclass or "",
                     ", ".join(one.kinds),
+                    "yes" if code in RULES else "",
                     ", ".join(one.synonyms[:3]),
                     ", ".join(one.snomed),
-                    "yes" if code in RULES else "",
-                    "yes" if code in SIMULATED else "",
                 )
             )
         group = nodes.tgroup("", cols=len(HEAD))
