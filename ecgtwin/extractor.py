@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from . import pretrained as store
 from .diffusion import row_seeds
 from .exceptions import InputError
-from .nn import TwinNetworks
 from .recordings import (
     as_conditions,
     check_batch_size,
@@ -28,9 +26,10 @@ from .recordings import (
     warn_of_content,
 )
 from .training import StageSettings, fit_networks, retrieval_top1
+from .weights import PretrainedWeights
 
 
-class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PretrainedWeights):
     """Turn ECGs into base vectors: near each other for one person, far apart for two.
 
     Trained by contrast between persons. What a recording's own condition explains is subtracted, so
@@ -105,69 +104,6 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.random_state = random_state
         self.verbose = verbose
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path = "default",
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **init: Any,
-    ) -> Self:
-        """Return a fitted extractor with the weights of a name, as `ECGTwinGenerator.from_pretrained` does.
-
-        Raises
-        ------
-        CheckpointError
-            If there are no such weights, they cannot be had, or they are damaged.
-        """
-        extractor = cls(pretrained=store.pinned(name_or_path, revision), **init)
-        checkpoint = store.load(
-            name_or_path,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
-        checkpoint.networks.to(store.find_device(extractor.device))
-        extractor.source_ = extractor.pretrained
-        return extractor._take(checkpoint)
-
-    def save_pretrained(
-        self, folder: str | Path, *, half: bool = False, metrics: Mapping[str, Any] | None = None
-    ) -> Path:
-        """Write weights as `ECGTwinGenerator.save_pretrained` does; return the folder.
-
-        Those of an extractor that was fitted draw no twins: ``ECGTwinGenerator(pretrained=folder)`` is then
-        to be fitted.
-        """
-        return store.save(self._checkpoint(metrics), folder, half=half)
-
-    def push_to_hub(
-        self,
-        repository: str,
-        *,
-        half: bool = False,
-        metrics: Mapping[str, Any] | None = None,
-        private: bool = False,
-        token: str | bool | None = None,
-        message: str = "Upload weights",
-    ) -> str:
-        """Commit what `save_pretrained` writes to ``user/repo`` on the Hugging Face Hub; return the URL."""
-        return store.push(
-            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
-        )
-
-    def __sklearn_clone__(self) -> Self:
-        # Pretrained weights are a parameter, so a clone that was never fitted keeps them.
-        copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
-        if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
-            copy.source_ = self.source_
-            copy._take(self._checkpoint(None))
-        return copy
-
     def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
         """Learn to tell persons apart.
 
@@ -213,7 +149,6 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             "persons": len(np.unique(data.groups)),
             "epochs": self.max_epochs,
         }
-        self.source_: str | Path | None = None
         return self._take(store.Checkpoint(networks, before.sampling, described))
 
     def transform(self, X: Any, *, conditions: Any = None) -> NDArray[np.float32]:
@@ -276,14 +211,6 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _checkpoint(self, metrics: Mapping[str, Any] | None) -> store.Checkpoint:
-        check_is_fitted(self, "networks_")
-        training = store.with_metrics(self.training_, metrics)
-        return store.Checkpoint(self.networks_, self.sampling_, training)
-
     def _take(self, checkpoint: store.Checkpoint) -> Self:
-        self.networks_: TwinNetworks = checkpoint.networks
-        self.sampling_ = checkpoint.sampling
-        self.training_ = checkpoint.training
         self.n_features_out_ = checkpoint.networks.architecture.base_dim
-        return self
+        return super()._take(checkpoint)

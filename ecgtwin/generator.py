@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,7 +18,6 @@ from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_rate
 from .editing import N_STEPS, Edit, edit
 from .explanation import Explanation, explain
 from .leads import LEADS, resample, twelve_leads
-from .nn import TwinNetworks
 from .provenance import provenance
 from .recordings import (
     Persons,
@@ -33,9 +31,10 @@ from .recordings import (
 )
 from .sampling import Request, check_settings, check_twins_fit, denoising_errors, draw, twin_batches
 from .training import StageSettings, fit_networks, stages_after
+from .weights import PretrainedWeights
 
 
-class ECGTwinGenerator(BaseEstimator):
+class ECGTwinGenerator(PretrainedWeights):
     """Draw personal ECGs: a reference of a person and a condition give ECGs of this person under it.
 
     First the rhythm is drawn, then a flow over latents, conditioned by two pathways: the person's base
@@ -131,102 +130,6 @@ class ECGTwinGenerator(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path = "default",
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **init: Any,
-    ) -> Self:
-        """Return a fitted generator with the weights of a name; the bundled ones need no network.
-
-        Parameters
-        ----------
-        name_or_path : str or path
-            ``"default"``, a folder, a name of the registry, or ``user/repo[@revision]`` on the Hugging
-            Face Hub. Weights are safetensors: no pickle and no code is ever loaded.
-        revision : str, optional
-            Branch, tag or commit of a repository.
-        cache_dir : path, optional
-            Where downloads are kept; by default huggingface-hub's cache (``HF_HOME``).
-        local_files_only : bool
-            Open no connection; nor does one open under ``HF_HUB_OFFLINE=1``.
-        token : str or bool, optional
-            For private repositories.
-        **init
-            Constructor parameters.
-
-        Raises
-        ------
-        CheckpointError
-            If there are no such weights, they cannot be had, or they are damaged.
-        """
-        generator = cls(pretrained=store.pinned(name_or_path, revision), **init)
-        checkpoint = store.load(
-            name_or_path,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
-        store.check_draws(checkpoint)
-        checkpoint.networks.to(store.find_device(generator.device))
-        generator.source_ = generator.pretrained
-        return generator._take(checkpoint)
-
-    def __sklearn_clone__(self) -> Self:
-        # Pretrained weights are a parameter, so a clone that was never fitted keeps them.
-        copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
-        if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
-            copy.source_ = self.source_
-            copy._take(self._checkpoint())
-        return copy
-
-    def save_pretrained(
-        self, folder: str | Path, *, half: bool = False, metrics: Mapping[str, Any] | None = None
-    ) -> Path:
-        """Write ``config.json``, ``model.safetensors`` and a model card; return the folder.
-
-        Parameters
-        ----------
-        folder : path
-        half : bool
-            Store float16.
-        metrics : mapping, optional
-            Figures measured, for configuration and card.
-
-        Raises
-        ------
-        CheckpointError
-            If they cannot be written; what was there is then whole.
-        """
-        return store.save(self._checkpoint(metrics), folder, half=half)
-
-    def push_to_hub(
-        self,
-        repository: str,
-        *,
-        half: bool = False,
-        metrics: Mapping[str, Any] | None = None,
-        private: bool = False,
-        token: str | bool | None = None,
-        message: str = "Upload weights",
-    ) -> str:
-        """Commit what `save_pretrained` writes to ``user/repo`` on the Hugging Face Hub; return the URL.
-
-        Raises
-        ------
-        CheckpointError
-            If the Hub refuses or cannot be reached.
-        """
-        return store.push(
-            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
-        )
-
     def fit(self, X: Any, y: Any = None, *, groups: ArrayLike | None = None, conditions: Any = None) -> Self:
         """Train autoencoder, extractor and denoiser.
 
@@ -279,7 +182,6 @@ class ECGTwinGenerator(BaseEstimator):
             "persons": len(np.unique(data.groups)),
             "epochs": self.max_epochs,
         }
-        self.source_: str | Path | None = None
         return self._take(store.Checkpoint(networks, before.sampling, described))
 
     def sample(
@@ -659,14 +561,6 @@ class ECGTwinGenerator(BaseEstimator):
             settings.update({key: value for key, value in source.items() if value is not None})
         return check_settings(settings)
 
-    def _checkpoint(self, metrics: Mapping[str, Any] | None = None) -> store.Checkpoint:
-        check_is_fitted(self, "networks_")
-        training = store.with_metrics(self.training_, metrics)
-        return store.Checkpoint(self.networks_, self.sampling_, training, self.weights_sha256_)
-
     def _take(self, checkpoint: store.Checkpoint) -> Self:
-        self.networks_: TwinNetworks = checkpoint.networks
-        self.sampling_ = dict(store.SAMPLING) | checkpoint.sampling
-        self.training_ = checkpoint.training
-        self.weights_sha256_ = checkpoint.sha256
-        return self
+        store.check_draws(checkpoint)
+        return super()._take(checkpoint)

@@ -21,7 +21,7 @@ ORDER = [
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],
-    ["sampling"],
+    ["sampling", "weights"],
     ["editing", "explanation"],
     ["extractor", "generator"],
     ["augment"],
