@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
 
+from gallery_order import RUN  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
 
 import ecgtwin  # noqa: E402
@@ -62,17 +63,6 @@ html_theme_options = {
 html_sidebars = {"index": []}
 
 # The examples are plain scripts that run as they are: what a gallery needs is put into copies of them.
-RUN = (
-    "editing_series",
-    "explained_twin",
-    "long_twin",
-    "other_generator",
-    "own_file",
-    "quickstart",
-    "several_references",
-    "smartwatch",
-)
-"""Examples that end within seconds on what the package ships; the others are shown, not run."""
 
 
 def copy_examples(source: Path, target: Path) -> None:

@@ -119,12 +119,11 @@ def test_figures_in_pages_are_those_of_the_report():
 
 
 def test_examples_of_the_gallery_are_there():
-    tree = ast.parse((DOCS / "conf.py").read_text(encoding="utf-8"))
-    (run,) = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RUN"
-    ]
+    tree = ast.parse((DOCS / "_ext" / "gallery_order.py").read_text(encoding="utf-8"))
+    assigned = {
+        ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)
+    }
+    run = ast.literal_eval(assigned["RUN"]) + ast.literal_eval(assigned["LAST"])
     for name in run:
         assert (ROOT / "examples" / f"{name}.py").is_file()
     for path in (ROOT / "examples").glob("*.py"):

@@ -1,6 +1,6 @@
-"""The order of the examples: those that a newcomer wants first, the rest by name."""
+"""The examples of the gallery: which of them run while the pages are built, and in what order all stand."""
 
-FIRST = (
+RUN = (
     "quickstart",
     "own_file",
     "smartwatch",
@@ -10,10 +10,13 @@ FIRST = (
     "long_twin",
     "other_generator",
 )
+"""Examples that end within seconds on what the package ships; the others are shown, not run."""
+
 LAST = ("recordings", "rocket")
+"""What other examples import."""
 
 
-def by_need(filename):
-    """A key to sort file names by."""
+def by_need(filename: str) -> tuple[bool, int, str]:
+    """A key that brings what a newcomer wants first to the front."""
     stem = filename.removesuffix(".py")
-    return (stem in LAST, FIRST.index(stem) if stem in FIRST else len(FIRST), stem)
+    return stem in LAST, RUN.index(stem) if stem in RUN else len(RUN), stem
