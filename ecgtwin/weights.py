@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,6 +93,8 @@ class PretrainedWeights(BaseEstimator):
     ) -> Path:
         """Write ``config.json``, ``model.safetensors`` and a model card; return the folder.
 
+        ``n_steps``, ``guidance_scale`` and ``person_scale`` are saved as they are set.
+
         Parameters
         ----------
         folder : path
@@ -105,7 +108,7 @@ class PretrainedWeights(BaseEstimator):
         CheckpointError
             If they cannot be written; what was there is then whole.
         """
-        return store.save(self._checkpoint(metrics), folder, half=half)
+        return store.save(self._chosen(metrics), folder, half=half)
 
     def push_to_hub(
         self,
@@ -125,13 +128,21 @@ class PretrainedWeights(BaseEstimator):
             If the Hub refuses or cannot be reached.
         """
         return store.push(
-            self._checkpoint(metrics), repository, half=half, private=private, token=token, message=message
+            self._chosen(metrics), repository, half=half, private=private, token=token, message=message
         )
 
     def _checkpoint(self, metrics: Mapping[str, Any] | None = None) -> store.Checkpoint:
         check_is_fitted(self, "networks_")
         training = store.with_metrics(self.training_, metrics)
         return store.Checkpoint(self.networks_, self.sampling_, training, self.weights_sha256_)
+
+    def _chosen(self, metrics: Mapping[str, Any] | None) -> store.Checkpoint:
+        """What is saved: the weights, to be sampled as the constructor's parameters say where they say it."""
+        checkpoint = self._checkpoint(metrics)
+        said = {key: value for key, value in self.get_params(False).items() if value is not None}
+        return replace(
+            checkpoint, sampling=checkpoint.sampling | {k: said[k] for k in said if k in store.SAMPLING}
+        )
 
     def _take(self, checkpoint: store.Checkpoint) -> Self:
         self.networks_: TwinNetworks = checkpoint.networks

@@ -99,6 +99,19 @@ def test_each_scale_moves_its_own_part(guidance_scale, person_scale, expected):
     assert predict(torch.zeros(2, 1, 1), torch.zeros(2)).unique().item() == pytest.approx(expected)
 
 
+def test_exaggeration_does_not_make_waves_as_tall():
+    wave = torch.sin(torch.linspace(0, 6, 50))
+
+    def denoise(x, time, has_condition, has_person, until):
+        return (1.0 * has_condition + 1.0)[:, None, None] * wave.expand(len(x), 1, 50)
+
+    plain, strong = (
+        guided(denoise, scale, scale)(torch.zeros(1, 1, 50), torch.zeros(1)) for scale in (1.0, 3.0)
+    )
+    assert torch.allclose(plain[0, 0], 2 * wave)
+    assert torch.allclose(strong[0, 0], (0.6 * 4 + 0.4 * 2) * wave)  # 4 times the wave without rescaling
+
+
 def test_guidance_passes_on_how_far_a_step_reaches():
     def reach(x, time, has_condition, has_person, until):
         assert len(until) == len(x) == 6

@@ -219,6 +219,14 @@ def test_sampling_needs_weights(reference):
         ECGTwinGenerator().sample(reference)
 
 
+def test_what_is_set_is_saved(tiny, tmp_path):
+    changed = ECGTwinGenerator.from_pretrained(tiny.save_pretrained(tmp_path / "a"))
+    folder = changed.set_params(n_steps=7, guidance_scale=1.5).save_pretrained(tmp_path / "b")
+    loaded = ECGTwinGenerator.from_pretrained(folder)
+    assert (loaded.sampling_["n_steps"], loaded.sampling_["guidance_scale"]) == (7, 1.5)
+    assert changed.sampling_["n_steps"] != 7
+
+
 def test_clone_keeps_the_source_of_the_weights(tiny, tmp_path):
     folder = tiny.save_pretrained(tmp_path)
     copy = clone(ECGTwinGenerator.from_pretrained(folder, guidance_scale=2.0))

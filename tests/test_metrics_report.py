@@ -19,7 +19,7 @@ KEYS = {
     "identity": {"retention", "top1", "eer", "tar_at_far_1e3"},
     "physiology": {"lead_residual", "beat_consistency", "interval_w1"},
     "utility": {"tstr_auroc", "augment_gain", "personal_gain"},
-    "privacy": {"copies", "nn_ratio", "mia_auc", "mia_tpr_at_fpr_1e2"},
+    "privacy": {"copies", "nn_ratio", "mia_auc", "mia_tpr_at_fpr_1e2", "extractor_mia_auc"},
 }
 
 

@@ -13,6 +13,10 @@ Denoise = Callable[..., Tensor]
 """``(x, time, has_condition (k n,), has_person (k n,), until) -> clean latents``, for k repeats of n rows"""
 
 
+RESCALING = 0.4
+"""How far an exaggerated prediction is brought back to the deviations of the plain one."""
+
+
 def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Predict:
     """Combine the predictions with and without condition and person.
 
@@ -21,13 +25,16 @@ def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Pred
 
         f(none) + p (f(condition, person) - f(none)) + (g - p) (f(condition) - f(none))
 
-    A scale of 0 leaves its part out, 1 takes it as it is, above 1 exaggerates it. Predictions of weight
-    0 are not computed: equal scales need two, 1 and 1 need one, others three.
+    A scale of 0 leaves its part out, 1 takes it as it is, above 1 exaggerates it. Exaggeration makes waves
+    tall, so each coefficient is brought back, by `RESCALING`, to the deviation over time that it has without.
+    Predictions of weight 0 are not computed: equal scales need two, 1 and 1 need one, others three.
 
     References
     ----------
     Ho, Salimans, Classifier-free diffusion guidance, 2022, eq. 6. Liu et al., Compositional visual
-    generation with composable diffusion models, ECCV 2022, eq. 11, for several conditions.
+    generation with composable diffusion models, ECCV 2022, eq. 11, for several conditions. Lin et al.,
+    Common diffusion noise schedules and sample steps are flawed, WACV 2024, section 3.4, for the
+    rescaling, here of each coefficient for itself.
     """
     corners = (
         (True, True, min(guidance_scale, person_scale)),
@@ -43,6 +50,12 @@ def guided(denoise: Denoise, guidance_scale: float, person_scale: float) -> Pred
         until = None if until is None else until.repeat(k)
         clean = denoise(x.repeat(k, 1, 1), time.repeat(k), flags[:, 0], flags[:, 1], until)
         weight = torch.tensor([part[2] for part in parts], dtype=x.dtype, device=x.device)
-        return (clean.unflatten(0, (k, n)) * weight[:, None, None, None]).sum(dim=0)
+        parted = clean.unflatten(0, (k, n))
+        exaggerated = (parted * weight[:, None, None, None]).sum(dim=0)
+        if k == 1:
+            return exaggerated
+        plain, now = (one.std(dim=-1, correction=0, keepdim=True) for one in (parted[0], exaggerated))
+        share = torch.where(now > 1e-6, plain / now.clamp(min=1e-6), 1.0)
+        return exaggerated * (RESCALING * share + 1 - RESCALING)
 
     return predict

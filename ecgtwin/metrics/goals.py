@@ -36,6 +36,7 @@ _MET: dict[str, Callable[[Entry], bool]] = {
     "personal_gain": lambda e: e["low"] > 0,
     "copies": lambda e: e["value"] <= 0.001,
     "mia_auc": lambda e: e["value"] <= 0.55,
+    "extractor_mia_auc": lambda e: e["value"] <= 0.55,
 }
 
 

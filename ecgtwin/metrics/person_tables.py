@@ -116,7 +116,8 @@ def privacy_table(
     ----------
     training_beats : array (m, d)
         Beat vectors of the recordings that the generator was trained on; no person of the arms is among them.
-    attacks : mapping of name to (scores of members, scores of others), each of one recording a person
+    attacks : mapping of name to (scores of members, scores of others)
+        Each has one score a person. ``"base_vectors"`` is the one on the extractor, with a row of its own.
     """
     real = arms["real"]
     to_training = {id(arm): nearest_distance(arm.beats, training_beats) for arm in arms.values()}
@@ -140,6 +141,7 @@ def privacy_table(
         "nn_ratio": arms_entry(ratio, arms, "about 1, as real"),
     }
     found = {name: _attack(*scores, seed) for name, scores in attacks.items()}
+    on_extractor = found.pop("base_vectors", None)
     for key, name, goal in (
         ("mia_auc", "auc", "<= 0.55"),
         ("mia_tpr_at_fpr_1e2", "tpr_at_fpr_1e2", "about 0.01"),
@@ -150,6 +152,8 @@ def privacy_table(
         worst = max(found, key=lambda attack: found[attack][name].value)
         by_attack = {attack: figures[name].as_dict() for attack, figures in found.items()}
         table[key] = entry(found[worst][name], None, goal, attack=worst, by_attack=by_attack)
+    if on_extractor is not None:
+        table["extractor_mia_auc"] = entry(on_extractor["auc"], None, "<= 0.55")
     return table
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conditions import STATEMENTS, Condition, statement_matrix
+from ..extractor import IndividualBaseExtractor
 from ..generator import ECGTwinGenerator
 from .arms import Arm, Recordings
 from .bootstrap import Figure
@@ -67,6 +68,21 @@ def membership_attacks(
         gaps = np.array([nearest_distance(a[None], b[None])[0] for a, b in zip(own, twins, strict=True)])
         nearest.append(-np.nan_to_num(gaps, nan=2.0))
     return {"denoising_error": (loss[0], loss[1]), "nearest_twin": (nearest[0], nearest[1])}
+
+
+def extractor_attack(
+    extractor: IndividualBaseExtractor, known: Recordings, real: Recordings, sizes: Sizes, seed: int
+) -> tuple[Array, Array]:
+    """How alike the base vectors of two recordings of one person are, of training persons and of others."""
+    rng = np.random.default_rng([seed, 6])
+    found = []
+    for of in (known, real):
+        people, times = np.unique(of.groups, return_counts=True)
+        chosen = rng.permutation(people[times > 1])[: sizes.members]
+        pairs = np.array([np.flatnonzero(of.groups == person)[:2] for person in chosen], dtype=np.intp)
+        one, other = (extractor.transform(of.signals[rows]) for rows in pairs.reshape(-1, 2).T)
+        found.append((one * other).sum(axis=1))
+    return found[0], found[1]
 
 
 def utility_table(
