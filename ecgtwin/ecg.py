@@ -483,7 +483,8 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Pa
         fmt=["16"] * len(ecg.signal),
         adc_gain=[1000.0] * len(ecg.signal),
         baseline=[0] * len(ecg.signal),
-        comments=[line.replace("\n", " ").encode("ascii", "replace").decode() for line in lines],
+        # Of what Python takes for a line's end, each would end the comment.
+        comments=[" ".join(line.splitlines()).encode("ascii", "replace").decode() for line in lines],
         write_dir=str(record.parent),
     )
     return record

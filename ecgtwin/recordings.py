@@ -339,6 +339,8 @@ def checked(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """
     if _is_list_of_recordings(X):
         return X
+    if np.iscomplexobj(X):  # scikit-learn's own words would print the whole array
+        raise InputError("Complex data not supported: an ECG is real, in mV")
     X_checked = check_array(X, allow_nd=True, dtype=np.float32, estimator=estimator)
     if reset and hasattr(estimator, "n_features_in_"):
         del estimator.n_features_in_

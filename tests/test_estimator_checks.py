@@ -56,8 +56,8 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=_name)
 def test_at_least_forty_checks_ran(estimator, request):
-    planned = [item for item in request.session.items if item.originalname == "test_scikit_learn_checks"]
-    if len(planned) < 200:
+    names = [getattr(item, "originalname", None) for item in request.session.items]
+    if names.count("test_scikit_learn_checks") < 200:
         pytest.skip("only some of the checks were asked for")
     print(f"{_name(estimator)}: {RAN[_name(estimator)]} checks ran and passed")
     assert RAN[_name(estimator)] >= 40

@@ -390,7 +390,7 @@ def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_ma
     guided = {"n_steps": 30, "sampler": "dpm", "guidance_scale": 2.0, "person_scale": 2.0}
     wanted = latents(networks, **guided)
     before = (latents(networks, **once) - wanted).square().mean()
-    settings = LoopSettings(n_steps=200, learning_rate=3e-3, ema_decay=0.98)
+    settings = LoopSettings(n_steps=350, learning_rate=3e-3, ema_decay=0.98)
     fit_few_steps(
         networks,
         data,
