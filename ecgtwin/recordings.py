@@ -339,9 +339,12 @@ def checked(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """
     if _is_list_of_recordings(X):
         return X
-    if np.iscomplexobj(X):  # scikit-learn's own words would print the whole array
-        raise InputError("Complex data not supported: an ECG is real, in mV")
-    X_checked = check_array(X, allow_nd=True, dtype=np.float32, estimator=estimator)
+    try:
+        X_checked = check_array(X, allow_nd=True, dtype=np.float32, estimator=estimator)
+    except ValueError as error:
+        if str(error).startswith("Complex data"):  # what follows is the whole array
+            raise InputError("Complex data not supported: an ECG is real, in mV") from None
+        raise
     if reset and hasattr(estimator, "n_features_in_"):
         del estimator.n_features_in_
     if X_checked.ndim == 2 and (reset or hasattr(estimator, "n_features_in_")):
