@@ -107,7 +107,7 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
             if not np.isfinite(signal).all():
                 raise InputError(f"recording {i} holds NaN or infinite values")
         return [(signal[None], present[None]) for signal, present in native]
-    batch = check_array(X, allow_nd=True, dtype=np.float32)
+    batch = _real_array(X)
     if batch.shape[:-1] == (12,) and batch.any() and lead_residual(batch) < 0.05:
         raise InputError(
             "12 rows that obey Einthoven's law are one 12-lead recording, and 2-D input is a batch of single "
@@ -339,17 +339,21 @@ def checked(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """
     if _is_list_of_recordings(X):
         return X
-    try:
-        X_checked = check_array(X, allow_nd=True, dtype=np.float32, estimator=estimator)
-    except ValueError as error:
-        if str(error).startswith("Complex data"):  # what follows is the whole array
-            raise InputError("Complex data not supported: an ECG is real, in mV") from None
-        raise
+    X_checked = _real_array(X, estimator)
     if reset and hasattr(estimator, "n_features_in_"):
         del estimator.n_features_in_
     if X_checked.ndim == 2 and (reset or hasattr(estimator, "n_features_in_")):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     return X_checked
+
+
+def _real_array(X: Any, estimator: BaseEstimator | None = None) -> NDArray[np.float32]:
+    try:
+        return check_array(X, allow_nd=True, dtype=np.float32, estimator=estimator)
+    except ValueError as error:
+        if str(error).startswith("Complex data"):  # what follows is the whole array
+            raise InputError("Complex data not supported: an ECG is real, in mV") from None
+        raise
 
 
 def _is_list_of_recordings(X: Any) -> bool:
