@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .filters import filtered
 
 Array = NDArray[Any]
 
@@ -48,12 +49,11 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     True
     """
     from scipy.ndimage import uniform_filter1d
-    from scipy.signal import find_peaks, sosfiltfilt
+    from scipy.signal import find_peaks
 
     if signal.shape[-1] < max(0.5 * sampling_rate, 16):  # the filter needs as many
         return np.empty(0, dtype=np.intp)
-    # sosfiltfilt keeps the phase; float64, since offsets may be thousands of times the signal
-    band = sosfiltfilt(_qrs_band(sampling_rate), np.asarray(signal, dtype=np.float64), axis=-1)
+    band = filtered(signal, (5.0, min(30.0, 0.45 * sampling_rate)), "bandpass", float(sampling_rate))
     energy = np.square(band).sum(axis=0)
     smooth = uniform_filter1d(energy, max(1, round(0.08 * sampling_rate)))
     height = np.sqrt(np.maximum(smooth, 0))  # a running sum may round below zero
@@ -70,13 +70,6 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     peaks = candidates[height[candidates] >= 0.35 * typical]
     reach = round(0.05 * sampling_rate)
     return np.array([max(p - reach, 0) + np.argmax(energy[max(p - reach, 0) : p + reach + 1]) for p in peaks])
-
-
-@lru_cache(maxsize=32)
-def _qrs_band(sampling_rate: float) -> Array:
-    from scipy.signal import butter
-
-    return butter(2, [5.0, min(30.0, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
 
 
 def heart_rate(signal: Array, sampling_rate: float = 100.0) -> float:

@@ -106,7 +106,7 @@ def _shares(
         "rhythm": _milliseconds(rhythms, device, repeats),
         "flow": _milliseconds(lambda: draw_latents(networks, given, seeds, settings), device, repeats),
         "decode": _milliseconds(
-            lambda: twelve_leads(decode(networks, latents, given, settings)), device, repeats
+            lambda: twelve_leads(decode(networks, latents, given, seeds, settings)), device, repeats
         ),
     }
     return {name: value / sum(times.values()) for name, value in times.items()}

@@ -110,7 +110,9 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     context = given.context(networks.autoencoder, networks.prior, has_person)[:, : architecture.latent_dim]
     parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]])).cpu().numpy()
     like = request.references[0] if request.references else None
-    signal, *arrays = like_reference(np.concatenate([decode(networks, x, given[:1], settings), parts]), like)
+    signal, *arrays = like_reference(
+        np.concatenate([decode(networks, x, given[:1], seed, settings), parts]), like
+    )
     rate = NATIVE_RATE if like is None else like.sampling_rate
     twin = ECG(
         signal,

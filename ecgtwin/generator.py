@@ -61,6 +61,8 @@ class ECGTwinGenerator(PretrainedWeights):
         How much the condition is exaggerated; 1 is as learned, 0 leaves it out.
     person_scale : float, optional
         How much the person is; 0 draws from the population.
+    noise_scale : float, optional
+        How much noise of electrodes twins have: 1 as the recordings learned from, 0 none.
     checkpoint_dir : path, optional
         Where training writes its state, and resumes from.
     device : str
@@ -74,8 +76,8 @@ class ECGTwinGenerator(PretrainedWeights):
     ----------
     networks_ : TwinNetworks
     sampling_ : dict
-        ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale`` and ``beat_variation`` (how much of the
-        differences between beats is kept) chosen for the weights.
+        ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale``, ``beat_variation`` (how much of the
+        differences between beats is kept) and ``noise_scale`` chosen for the weights.
     training_ : dict
         Where the weights come from.
     source_ : str, path or None
@@ -111,6 +113,7 @@ class ECGTwinGenerator(PretrainedWeights):
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
+        noise_scale: float | None = None,
         checkpoint_dir: str | Path | None = None,
         device: str = "auto",
         random_state: Any = 0,
@@ -125,6 +128,7 @@ class ECGTwinGenerator(PretrainedWeights):
         self.n_steps = n_steps
         self.guidance_scale = guidance_scale
         self.person_scale = person_scale
+        self.noise_scale = noise_scale
         self.checkpoint_dir = checkpoint_dir
         self.device = device
         self.random_state = random_state
@@ -198,6 +202,7 @@ class ECGTwinGenerator(PretrainedWeights):
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
+        noise_scale: float | None = None,
         random_state: Any = None,
         callback: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
@@ -222,7 +227,7 @@ class ECGTwinGenerator(PretrainedWeights):
             What the reference shows; by default its own ``condition``. A list has one for each reference.
         duration : float, optional
             Seconds, from 2.5 to an hour, drawn without seams; by default those of the reference, 10 at most.
-        n_steps, guidance_scale, person_scale : optional
+        n_steps, guidance_scale, person_scale, noise_scale : optional
             Override the generator's own.
         random_state : int, RandomState, Generator or None
             Twin i of a seed is the same whatever n_samples is.
@@ -254,6 +259,7 @@ class ECGTwinGenerator(PretrainedWeights):
             n_steps=n_steps,
             guidance_scale=guidance_scale,
             person_scale=person_scale,
+            noise_scale=noise_scale,
             random_state=random_state,
         )
         return self._twins(request, callback)
@@ -398,7 +404,7 @@ class ECGTwinGenerator(PretrainedWeights):
             At least one statement.
         **options
             As in `sample`, but one twin is drawn: ``age``, ``sex``, ``heart_rate``, ``reference_condition``,
-            ``n_steps``, ``guidance_scale``, ``person_scale``, ``random_state``.
+            ``n_steps``, ``guidance_scale``, ``person_scale``, ``noise_scale``, ``random_state``.
 
         Returns
         -------
@@ -431,6 +437,7 @@ class ECGTwinGenerator(PretrainedWeights):
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
+        noise_scale: float | None = None,
         random_state: Any = None,
         callback: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
@@ -444,7 +451,7 @@ class ECGTwinGenerator(PretrainedWeights):
             What each twin is to show, as `Condition.parse` reads it: exactly this, age and sex included.
         reference_conditions : sequence of n, optional
             What each reference shows.
-        n_steps, guidance_scale, person_scale, random_state, callback
+        n_steps, guidance_scale, person_scale, noise_scale, random_state, callback
             As in `sample`.
 
         Returns
@@ -457,7 +464,12 @@ class ECGTwinGenerator(PretrainedWeights):
         InputError
             If references and conditions do not fit together, or a value is not finite.
         """
-        settings = self._settings(n_steps=n_steps, guidance_scale=guidance_scale, person_scale=person_scale)
+        settings = self._settings(
+            n_steps=n_steps,
+            guidance_scale=guidance_scale,
+            person_scale=person_scale,
+            noise_scale=noise_scale,
+        )
         targets, persons, _ = self._persons(references, conditions, reference_conditions)
         leads = draw(
             self.networks_,
@@ -536,11 +548,17 @@ class ECGTwinGenerator(PretrainedWeights):
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
+        noise_scale: float | None = None,
         **options: Any,
     ) -> Request:
         check_is_fitted(self, "networks_")
         check_batch_size(self.batch_size)
-        settings = self._settings(n_steps=n_steps, guidance_scale=guidance_scale, person_scale=person_scale)
+        settings = self._settings(
+            n_steps=n_steps,
+            guidance_scale=guidance_scale,
+            person_scale=person_scale,
+            noise_scale=noise_scale,
+        )
         return Request.of(reference, condition, settings, sampling_rate=self.sampling_rate, **options)
 
     def _twins(self, request: Request, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:

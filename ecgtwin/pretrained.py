@@ -28,7 +28,7 @@ from .hub import download, find_source, sha256_of, upload
 from .leads import INDEPENDENT_LEADS
 from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 SAMPLING: dict[str, Any] = {
     "n_steps": 8,
@@ -36,6 +36,7 @@ SAMPLING: dict[str, Any] = {
     "guidance_scale": 4.0,
     "person_scale": 2.0,
     "beat_variation": 0.25,
+    "noise_scale": 1.0,
 }
 """How to sample where nothing was chosen on validation patients."""
 
@@ -69,8 +70,8 @@ class Checkpoint:
     ----------
     networks : TwinNetworks
     sampling : dict
-        Default ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale`` and ``beat_variation`` (how
-        much of the differences between beats is kept), chosen on validation patients.
+        Default ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale``, ``beat_variation`` (how much
+        of the differences between beats is kept) and ``noise_scale``, chosen on validation patients.
     training : dict
         Data, folds and settings that the weights come from, and figures measured on them.
     sha256 : str, optional
@@ -399,7 +400,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or set(config) - {"weights_sha256"} != keys:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(keys))}")
     if config["format_version"] != FORMAT_VERSION:
-        older = config["format_version"] == 1
+        older = config["format_version"] in (1, 2)
         hint = "weights of an earlier ecgtwin must be trained again" if older else "upgrade ecgtwin"
         raise CheckpointError(
             f"{path} has format version {config['format_version']!r}, this ecgtwin reads {FORMAT_VERSION}: "

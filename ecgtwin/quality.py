@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beats import mean_rate, r_peaks
+from .filters import filtered
 from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, limb_lead_order
 
 Array = NDArray[Any]
@@ -170,13 +171,11 @@ def without_wander(native: Array) -> Array:
 
 def beats_alike(signal: Array, peaks: Array) -> float:
     """Return how like its nearest other beat a typical beat is, as a correlation; NaN for fewer than two."""
-    from scipy.signal import butter, sosfiltfilt
-
     reach = 10
     peaks = peaks[(peaks >= reach) & (peaks < signal.shape[-1] - reach)]
     if len(peaks) < 2 or not len(signal):
         return float("nan")
-    band = sosfiltfilt(butter(2, [5.0, 30.0], "bandpass", fs=_RATE, output="sos"), signal.astype(np.float64))
+    band = filtered(signal, (5.0, 30.0), "bandpass", _RATE)
     beats = np.stack([band[:, peak - reach : peak + reach + 1].ravel() for peak in peaks[:200]])
     beats -= beats.mean(axis=1, keepdims=True)
     beats /= np.maximum(np.linalg.norm(beats, axis=1, keepdims=True), 1e-12)
@@ -187,15 +186,11 @@ def beats_alike(signal: Array, peaks: Array) -> float:
 
 def sharpness(native: Array) -> float:
     """How much of the height of a signal at 100 Hz is above 10 Hz, in the sharpest of its leads."""
-    from scipy.signal import butter, sosfiltfilt
-
-    heights = []
-    for low in (10.0, 0.5):
-        band = butter(2, [low, 35.0], "bandpass", fs=_RATE, output="sos")
-        heights.append(
-            np.quantile(np.abs(sosfiltfilt(band, native.astype(np.float64), axis=1)), 0.995, axis=1)
-        )
-    return float(np.max(heights[0] / np.maximum(heights[1], 1e-9)))
+    above, all_of_it = (
+        np.quantile(np.abs(filtered(native, (low, 35.0), "bandpass", _RATE)), 0.995, axis=1)
+        for low in (10.0, 0.5)
+    )
+    return float(np.max(above / np.maximum(all_of_it, 1e-9)))
 
 
 def clipped_share(lead: Array) -> float:
@@ -247,10 +242,7 @@ def _centred(signal: Array) -> Array:
 
 
 def _baseline(signal: Array, rate: float) -> Array:
-    from scipy.signal import butter, sosfiltfilt
-
-    low = butter(2, 0.5, "low", fs=rate, output="sos")
-    return np.asarray(sosfiltfilt(low, signal.astype(np.float64), padtype="even"))
+    return filtered(signal, 0.5, "low", rate, padtype="even")
 
 
 def _wander(signal: Array, rate: float) -> float:

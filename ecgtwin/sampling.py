@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor
 
 from .beats import mean_rate, r_peaks
 from .conditions import Condition
-from .diffusion import SAMPLERS, Predict, guided, row_noise, row_seeds, row_uniforms, time_grid
+from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
+from .electrodes import ELECTRODES, cleaned, electrode_noise
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .memory import check_fits
-from .nn import ConditionArrays, Conditioning, TwinNetworks, encode_conditions
+from .nn import ConditionArrays, Conditioning, Told, TwinNetworks, encode_conditions
 from .recordings import Persons, as_references
 from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats
 
@@ -120,7 +121,7 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"n_steps must be a whole number from 1, got {shown(steps)}")
     if steps > USUAL_STEPS:
         _warn(f"n_steps={steps}: more than {USUAL_STEPS} steps take long and change nothing")
-    for key in ("guidance_scale", "person_scale"):
+    for key in ("guidance_scale", "person_scale", "noise_scale"):
         scale = settings[key]
         number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
         if not number or not np.isfinite(scale) or not 0 <= scale <= MAX_SCALE:
@@ -167,7 +168,7 @@ def draw(
             batch_size = (rows.stop - start + 1) // 2
             _warn(f"too little memory on the device: going on with batches of {batch_size}")
             continue
-        leads[rows] = decode(networks, latents, given, settings)
+        leads[rows] = decode(networks, latents, given, seeds[rows], settings)
         start = rows.stop
         if callback is not None:
             callback(start, len(seeds))
@@ -255,7 +256,7 @@ def conditioning(
 
 def flow(networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]) -> Predict:
     """Return the guided prediction of clean latents, all of `given` in one batch."""
-    told: dict[int, tuple[Conditioning, Tensor]] = {}
+    told: dict[int, Told] = {}
 
     def denoise(
         x: Tensor, time: Tensor, has_condition: Tensor, has_person: Tensor, until: Tensor | None
@@ -263,8 +264,7 @@ def flow(networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]) 
         times = len(x) // len(given)
         if times not in told:  # the same at every step
             told[times] = networks.tell(given.repeat(times), has_condition, has_person)
-        this, context = told[times]
-        return networks.denoiser(x, time, this.bases, has_person, this.conditions, context, until)
+        return cast(Tensor, networks.denoiser(x, time, told[times], until))
 
     return guided(denoise, settings["guidance_scale"], settings["person_scale"])
 
@@ -339,15 +339,19 @@ def _cut(given: Conditioning, pieces: Sequence[tuple[int, int]], patch: int) -> 
 
 @torch.no_grad()
 def decode(
-    networks: TwinNetworks, latents: Tensor, given: Conditioning, settings: dict[str, Any]
+    networks: TwinNetworks, latents: Tensor, given: Conditioning, seeds: Seeds, settings: dict[str, Any]
 ) -> NDArray[np.float32]:
-    """Turn latents into 8-lead signals ``(n, 8, 1000)`` in mV, each with the beats of one heart."""
+    """Turn latents into 8-lead signals ``(n, 8, t)`` in mV: the beats of one heart, as electrodes hear it."""
     leads = networks.autoencoder.decode(latents).cpu().numpy()
     beats = given.offsets.cpu().numpy() == BEFORE
-    variation = settings["beat_variation"]
-    return np.stack(
-        [steady_beats(one, np.flatnonzero(peaks), variation) for one, peaks in zip(leads, beats, strict=True)]
-    )
+    for row, (seed, peaks) in enumerate(zip(seeds, beats, strict=True)):
+        leads[row] = cleaned(steady_beats(leads[row], np.flatnonzero(peaks), settings["beat_variation"]))
+        if settings["noise_scale"]:
+            rng = row_generator(seed, "electrodes")
+            levels = networks.electrodes.draw(rng.standard_normal(len(ELECTRODES)))
+            white = rng.standard_normal((len(ELECTRODES), leads.shape[-1]), dtype=np.float32)
+            leads[row] += electrode_noise(white, settings["noise_scale"] * levels)
+    return leads
 
 
 @torch.no_grad()
@@ -374,11 +378,11 @@ def denoising_errors(
         peaks = [r_peaks(signal, NATIVE_RATE) for signal in signals[rows]]
         given = conditioning(persons[rows], encode_conditions(conditions[rows]).to(device), peaks)
         yes = torch.ones(len(clean), dtype=torch.bool, device=device)
-        told, context = networks.tell(given, yes, yes)
+        told = networks.tell(given, yes, yes)
         for t, noise in zip(PROBE_TIMES, row_noise(seeds[rows], shape).to(device).unbind(1), strict=True):
             time = torch.full((len(clean),), float(t), device=device)
             x = t * clean + (1 - t) * noise
-            found = networks.denoiser(x, time, told.bases, yes, told.conditions, context)
+            found = networks.denoiser(x, time, told)
             error = ((found - clean) / (1 - t)).square().mean(dim=(1, 2))
             errors[rows] += error.double().cpu().numpy() / len(PROBE_TIMES)
     return errors

@@ -93,7 +93,7 @@ class PretrainedWeights(BaseEstimator):
     ) -> Path:
         """Write ``config.json``, ``model.safetensors`` and a model card; return the folder.
 
-        ``n_steps``, ``guidance_scale`` and ``person_scale`` are saved as they are set.
+        ``n_steps``, ``guidance_scale``, ``person_scale`` and ``noise_scale`` are saved as they are set.
 
         Parameters
         ----------

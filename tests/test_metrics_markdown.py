@@ -12,12 +12,14 @@ def test_every_figure_stands_in_it_once_in_its_group():
     report = {group: {} for group in GROUPS}
     for i, (group, key, _) in enumerate(SUMMARY):
         report[group][key] = figure(i + 0.5, real=figure(100 + i), met=True)
+    report["fidelity"]["rfid"]["arms"] = {"population": figure(3.5)}
     report["condition"]["label_auroc"]["by_statement"] = {"PVC": figure(0.25, asked=7, real=figure(0.75))}
     report["condition"]["rules"]["by_statement"] = {"PVC": figure(0.125, real=figure(0.5))}
     text = as_markdown(report)
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert sorted(line.split("`")[1] for line in rows) == sorted(key for _, key, _ in SUMMARY)
-    assert "| `rfid` | 4.5 [3.5, 5.5] | 2,000 | 104 | - | - | - | >= 1 | yes |" in rows
+    assert "| `rfid` | 4.5 [3.5, 5.5] | 2,000 | 104 | - | 3.5 | - | >= 1 | yes |" in rows
+    assert "| signal | `rfid` | 3.5 [2.5, 4.5] | 4.5 | 104 |" in text
     assert "| PVC | 7 | 0.25 [-0.75, 1.25] | 0.75 | 0.125 | 0.5 |" in text
     widths = {line.count("|") for line in rows}
     assert widths == {10}

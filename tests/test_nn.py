@@ -102,14 +102,13 @@ def test_untrained_denoiser_is_the_best_linear_guess():
     x, t = torch.randn(2, 24, 20), torch.tensor([0.3, 0.9])
     with torch.no_grad():
         denoiser.leave[-1].bias.zero_()
-        guess = denoiser(
-            x,
-            t,
+        told = denoiser.tell(
             torch.zeros(2, 16),
             torch.tensor([False, True]),
             encode_conditions([Condition()] * 2),
             torch.randn(2, 24 + N_CHANNELS, 20),
         )
+        guess = denoiser(x, t, told)
     variance = denoiser.spread[:, None] ** 2
     wiener = t[:, None, None] * variance / (t[:, None, None] ** 2 * variance + (1 - t[:, None, None]) ** 2)
     assert torch.allclose(guess, wiener * x, atol=1e-5)
@@ -123,7 +122,8 @@ def test_every_part_of_the_condition_reaches_the_denoiser(tiny):
 
     def predict(condition, person=True, context=context):
         with torch.no_grad():
-            return denoiser(x, t, base, torch.tensor([person]), encode_conditions([condition]), context)
+            told = denoiser.tell(base, torch.tensor([person]), encode_conditions([condition]), context)
+            return denoiser(x, t, told)
 
     plain = predict(Condition())
     for changed in (
@@ -346,7 +346,7 @@ def test_what_is_not_told_the_networks_do_not_hear(tiny, twin):
     with torch.no_grad():
 
         def denoise(of, condition, person):
-            return tiny.networks_.denoise(x, time, of, condition, person)
+            return tiny.networks_.denoiser(x, time, tiny.networks_.tell(of, condition, person))
 
         assert torch.equal(denoise(given, NO, NO), denoise(other, NO, NO))
         same_person = replace(other, bases=given.bases, residuals=given.residuals, own=given.own)

@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "ecgtwin"
 # Each part may import those before it.
 ORDER = [
     ["exceptions", "files", "card"],
-    ["memory"],
+    ["memory", "filters"],
     ["statements", "hub"],
     ["conditions", "beats", "leads", "headers"],
     ["quality"],
     ["ecg"],
-    ["simulate", "datasets", "rhythm", "provenance", "resampling", "retiming"],
+    ["simulate", "datasets", "rhythm", "provenance", "resampling", "retiming", "electrodes"],
     ["nn"],
     ["diffusion"],
     ["training"],

@@ -333,7 +333,7 @@ def test_a_stage_changes_its_own_networks_alone(tiny, data, stage):
     changed = {key for key, value in networks.state_dict().items() if not torch.equal(value, before[key])}
     own = {
         "autoencoder": {"autoencoder", "denoiser"},
-        "denoiser": {"denoiser", "prior"},
+        "denoiser": {"denoiser", "electrodes", "prior"},
         "distillation": {"denoiser"},
     }.get(stage, {stage})
     assert {key.split(".")[0] for key in changed} == own

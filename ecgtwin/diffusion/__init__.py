@@ -2,7 +2,7 @@
 
 from .flow import Predict, denoising_loss
 from .guidance import guided
-from .noise import row_noise, row_seeds, row_uniforms
+from .noise import row_generator, row_noise, row_seeds, row_uniforms
 from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "euler",
     "guided",
     "heun",
+    "row_generator",
     "row_noise",
     "row_seeds",
     "row_uniforms",

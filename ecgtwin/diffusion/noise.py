@@ -39,21 +39,22 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     return [(entropy, row) for row in range(n)]
 
 
+_STREAMS = {"flow": (), "rhythm": (1,), "electrodes": (2,)}
+"""What a row's seed is followed by, so that what is drawn for one thing does not tell of another."""
+
+
+def row_generator(seed: tuple[int, int], stream: str) -> np.random.Generator:
+    """Return the random numbers of a row for its flow, its rhythm or its electrodes."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, *_STREAMS[stream]])))
+
+
 def row_noise(seeds: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> Tensor:
     """Draw standard normal noise ``(len(seeds), *shape)`` on the CPU, each row from its own Philox stream."""
-    rows = [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence(seed))).standard_normal(
-            shape, dtype=np.float32
-        )
-        for seed in seeds
-    ]
+    rows = [row_generator(seed, "flow").standard_normal(shape, dtype=np.float32) for seed in seeds]
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)
 
 
 def row_uniforms(seeds: Sequence[tuple[int, int]], n: int) -> NDArray[np.float32]:
     """Draw numbers in [0, 1) for rhythms, ``(len(seeds), n)``, each row from a stream beside its noise."""
-    rows = [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, 1]))).random(n, dtype=np.float32)
-        for seed in seeds
-    ]
+    rows = [row_generator(seed, "rhythm").random(n, dtype=np.float32) for seed in seeds]
     return np.stack(rows) if rows else np.empty((0, n), dtype=np.float32)

@@ -24,6 +24,13 @@ SUMMARY = (
 )
 """What a reader should know first: group, key, and what it is."""
 
+LEVELS = {
+    "signal": (("fidelity", ("rfid", "precision", "recall", "psd_log_distance")),),
+    "feature": (("condition", ("hr_mae", "age_mae", "sex_auroc")), ("physiology", ("interval_w1",))),
+    "diagnosis": (("condition", ("label_auroc", "rules")),),
+}
+"""The three levels at which DiffuSETS (Lai et al., arXiv 2501.05932) judges ECGs of nobody in particular."""
+
 _ARMS = ("copy", "population", "stranger")
 
 
@@ -48,6 +55,17 @@ def as_markdown(report: Report) -> str:
                 f"| `{key}` | {_span(found)} | {found['n']:,} | {_short(found.get('real'))} | {arms} | "
                 f"{found['goal']} | {met} |"
             )
+    lines += ["", "### Without a reference, by the levels of DiffuSETS", ""]
+    lines += ["| level | figure | without a reference | twin | real |", "|---" * 5 + "|"]
+    for level, groups in LEVELS.items():
+        for group, keys in groups:
+            for key in keys:
+                found = report[group].get(key, {})
+                nobody = found.get("arms", {}).get("population")
+                lines.append(
+                    f"| {level} | `{key}` | {_span(nobody or {})} | {_short(found)} | "
+                    f"{_short(found.get('real'))} |"
+                )
     by_rule = report["condition"]["rules"].get("by_statement", {})
     lines += ["", "### By statement", ""]
     lines += ["| statement | asked | AUROC twin | AUROC real | rule twin | rule real |", "|---" * 6 + "|"]

@@ -3,7 +3,8 @@
 from .architecture import ARCHITECTURES, Architecture
 from .autoencoder import PatchAutoencoder
 from .conditioning import Conditioning
-from .denoiser import Denoiser
+from .denoiser import Denoiser, Told
+from .electrodes import ElectrodeLevels
 from .extractor import BaseExtractor
 from .networks import TwinNetworks
 from .prior import BeatPrior
@@ -18,8 +19,10 @@ __all__ = [
     "ConditionArrays",
     "Conditioning",
     "Denoiser",
+    "ElectrodeLevels",
     "PatchAutoencoder",
     "RhythmModel",
+    "Told",
     "TwinNetworks",
     "encode_conditions",
     "statement_matrix",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -24,45 +25,56 @@ from .layers import CrossAttention, FourierFeatures, RowLinear, SelfAttention
 from .tokens import ConditionArrays, ConditionTokens
 
 
-class _Modulation(nn.Module):
-    """The embedding of time and person as scale, shift and gate; all zero at the start."""
+@dataclass(frozen=True)
+class Told:
+    """What a denoiser is told of n twins: the same at every step, so it is worked out once.
 
-    def __init__(self, embedding_dim: int, width: int) -> None:
-        super().__init__()
-        self.linear = RowLinear(embedding_dim, 3 * width)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+    Parameters
+    ----------
+    person : Tensor (n, embedding_dim)
+    keys : list of Tensor (2, n, heads, l, width)
+        Keys and values of the condition tokens, for each layer that reads them.
+    present : bool Tensor (n, l)
+        Which tokens are there.
+    context : Tensor (n, latent_dim + N_CHANNELS, m)
+        Beats on unit scale, and rhythm.
+    """
 
-    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # three of (n, 1, width)
-        scale, shift, gate = self.linear(F.silu(embedding))[:, None].chunk(3, dim=-1)
-        return 1 + scale, shift, gate
+    person: Tensor
+    keys: list[Tensor]
+    present: Tensor
+    context: Tensor
+
+    def __len__(self) -> int:
+        return len(self.person)
 
 
 class _Layer(nn.Module):
     """Self-attention and cross-attention, where asked for, then convolution or feed-forward.
 
-    Each but cross-attention is gated by the embedding.
+    Each but cross-attention is modulated, as adaLN-Zero is, by ``n_modulations`` scales, shifts and gates.
     """
 
     def __init__(self, width: int, a: Architecture, *, attends: bool, feed: bool) -> None:
         super().__init__()
+        self.width, self.attends = width, attends
+        self.n_modulations = 6 if attends else 3
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(3))
-        self.mix_modulation = _Modulation(a.embedding_dim, width)
-        self.attends = attends
         if attends:
-            self.attend_modulation = _Modulation(a.embedding_dim, width)
             self.attend = SelfAttention(width, a.heads)
             self.read = CrossAttention(width, a.token_dim, a.heads)
             nn.init.zeros_(self.read.out.weight)
         self.mix = _FeedForward(width) if feed else _TokenConvolution(width)
 
-    def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, told: Told, keys: Iterator[Tensor]) -> Tensor:
+        """``(n, tokens, width)`` and ``(n, 1, n_modulations * width)``; takes its own of the keys."""
+        parts = modulation.split(self.width, dim=-1)
         if self.attends:
-            scale, shift, gate = self.attend_modulation(embedding)
-            x = x + gate * self.attend(self.norms[0](x) * scale + shift)
-            x = x + self.read(self.norms[1](x), tokens, present)
-        scale, shift, gate = self.mix_modulation(embedding)
-        return x + gate * self.mix(self.norms[2](x) * scale + shift)
+            scale, shift, gate = parts[3:]
+            x = torch.addcmul(x, gate, self.attend(torch.addcmul(shift, self.norms[0](x), 1 + scale)))
+            x = x + self.read(self.norms[1](x), next(keys), told.present)
+        scale, shift, gate = parts[:3]
+        return torch.addcmul(x, gate, self.mix(torch.addcmul(shift, self.norms[2](x), 1 + scale)))
 
 
 class _FeedForward(nn.Sequential):
@@ -77,16 +89,31 @@ class _TokenConvolution(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Linear(3 * width, width)
-        self.second = nn.Linear(3 * width, width)
+        self.first = _Convolution(width, width)
+        self.second = _Convolution(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(_neighbours(F.silu(self.first(_neighbours(x)))))
+        return self.second(F.silu(self.first(x)))
 
 
-def _neighbours(x: Tensor) -> Tensor:  # (n, tokens, width) -> (n, tokens, 3 * width)
-    padded = F.pad(x, (0, 0, 1, 1))
-    return torch.cat([padded[:, :-2], x, padded[:, 2:]], dim=-1)
+class _Convolution(nn.Linear):
+    """A convolution of three tokens on ``(n, tokens, width)``, as a sum of three products.
+
+    Rows of a product round alike however many there are, which a convolution's do not.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(3 * n_in, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, tokens, _ = x.shape
+        rows = F.pad(x, (0, 0, 1, 1)).flatten(0, 1)
+        last, this, following = self.weight.chunk(3, dim=1)
+        # Of all neighbouring rows, those of two recordings as well: they are passed over.
+        y = torch.addmm(self.bias, rows[:-2], last.T)
+        y = torch.addmm(torch.addmm(y, rows[1:-1], this.T), rows[2:], following.T)
+        width = self.out_features
+        return y.as_strided((n, tokens, width), ((tokens + 2) * width, width, 1))
 
 
 class Denoiser(nn.Module):
@@ -123,7 +150,7 @@ class Denoiser(nn.Module):
             RowLinear(a.base_dim, a.embedding_dim), nn.SiLU(), RowLinear(a.embedding_dim, a.embedding_dim)
         )
         self.tokens = ConditionTokens(a.token_dim)
-        self.enter = nn.Linear(3 * (2 * a.latent_dim + N_CHANNELS), w0)
+        self.enter = _Convolution(2 * a.latent_dim + N_CHANNELS, w0)
         self.down0 = nn.ModuleList(_Layer(w0, a, attends=False, feed=False) for _ in range(2))
         self.to1 = nn.Linear(2 * w0, w1)
         self.down1 = nn.ModuleList(_Layer(w1, a, attends=True, feed=False) for _ in range(2))
@@ -135,20 +162,38 @@ class Denoiser(nn.Module):
         self.from1 = nn.Linear(w1, 2 * w0)
         self.join0 = nn.Linear(2 * w0, w0)
         self.up0 = nn.ModuleList(_Layer(w0, a, attends=False, feed=False) for _ in range(2))
+        # All scales, shifts and gates are one product: eighteen small ones would cost as much as a layer.
+        self.modulation = RowLinear(a.embedding_dim, sum(self._modulations))
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
         last = nn.Linear(w0, a.latent_dim)
         nn.init.zeros_(last.weight)
         self.leave = nn.Sequential(nn.LayerNorm(w0), nn.SiLU(), last)
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor,
-        base: Tensor,
-        has_base: Tensor,
-        conditions: ConditionArrays,
-        context: Tensor,
-        until: Tensor | None = None,
-    ) -> Tensor:
+    def tell(self, base: Tensor, has_base: Tensor, conditions: ConditionArrays, context: Tensor) -> Told:
+        """Work out what does not change from step to step.
+
+        Parameters
+        ----------
+        base : Tensor (n, base_dim)
+            Base vectors of unit length.
+        has_base : bool Tensor (n,)
+            False where there is no person.
+        conditions : ConditionArrays of n
+        context : Tensor (n, latent_dim + N_CHANNELS, m)
+            The latents of counterfactual beats and the rhythm, as `Conditioning.context` makes it.
+        """
+        tokens, present = self.tokens(conditions)
+        base = torch.where(has_base[:, None], base * self.base_scale, self.nobody)
+        beats, rhythm = context.split([len(self.spread), context.shape[1] - len(self.spread)], dim=1)
+        return Told(
+            self.person(base),
+            [layer.read.keys(tokens) for layer in self._layers if layer.attends],
+            present,
+            torch.cat([beats / self.spread[:, None], rhythm], dim=1),
+        )
+
+    def forward(self, x: Tensor, time: Tensor, told: Told, until: Tensor | None = None) -> Tensor:
         """Predict clean latents.
 
         Parameters
@@ -157,25 +202,17 @@ class Denoiser(nn.Module):
             Noisy latents; m is a multiple of 4.
         time : Tensor (n,)
             0 is noise, 1 is data.
-        base : Tensor (n, base_dim)
-            Base vectors of unit length.
-        has_base : bool Tensor (n,)
-            False where there is no person.
-        conditions : ConditionArrays of n
-        context : Tensor (n, latent_dim + N_CHANNELS, m)
-            The latents of counterfactual beats and the rhythm, as `Conditioning.context` makes it.
+        told : Told of n
         until : Tensor (n,), optional
             The time that an Euler step with this prediction is to reach; by default it is infinitesimal.
         """
         t, s = time[:, None, None], self.spread[:, None]
         scale = (t * t * s * s + (1 - t) ** 2).rsqrt()
-        beats, rhythm = context.split([x.shape[1], context.shape[1] - x.shape[1]], dim=1)
-        seen = torch.cat([x * scale, beats / s, rhythm], dim=1)
         embedding = self.time(self.time_features(2 * time - 1))
         if until is not None:
             embedding = embedding + self.until(self.time_features(2 * until - 1))
-        base = torch.where(has_base[:, None], base * self.base_scale, self.nobody)
-        body = self._network(seen, embedding + self.person(base), conditions)
+        seen = torch.cat([x * scale, told.context], dim=1)
+        body = self._network(seen, embedding + told.person, told)
         return t * s * s * scale * scale * x + s * (1 - t) * scale * body
 
     @contextmanager
@@ -202,27 +239,30 @@ class Denoiser(nn.Module):
             for handle in handles:
                 handle.remove()
 
-    def _network(self, x: Tensor, embedding: Tensor, conditions: ConditionArrays) -> Tensor:
-        tokens, present = self.tokens(conditions)
-        condition = (embedding, tokens, present)
+    @property
+    def _layers(self) -> list[_Layer]:
+        """The layers, in the order in which they are passed through."""
+        stages = (self.down0, self.down1, self.middle, self.up1, self.up0)
+        return [cast(_Layer, layer) for stage in stages for layer in stage]
 
-        x = self.enter(_neighbours(x.transpose(1, 2)))  # (n, m, w0)
-        for layer in self.down0:
-            x = layer(x, *condition)
-        fine = x
-        x = self.to1(_merge(x))  # (n, m / 2, w1)
-        for layer in self.down1:
-            x = layer(x, *condition)
-        coarse = x
-        x = self.to2(_merge(x))  # (n, m / 4, w2)
-        for layer in self.middle:
-            x = layer(x, *condition)
-        x = self.join1(torch.cat([_split(self.from2(x)), coarse], dim=-1))
-        for layer in self.up1:
-            x = layer(x, *condition)
-        x = self.join0(torch.cat([_split(self.from1(x)), fine], dim=-1))
-        for layer in self.up0:
-            x = layer(x, *condition)
+    @property
+    def _modulations(self) -> list[int]:
+        return [layer.n_modulations * layer.width for layer in self._layers]
+
+    def _network(self, x: Tensor, embedding: Tensor, told: Told) -> Tensor:
+        modulations = iter(self.modulation(F.silu(embedding))[:, None].split(self._modulations, dim=-1))
+        keys = iter(told.keys)
+
+        def through(stage: nn.ModuleList, x: Tensor) -> Tensor:
+            for layer in stage:
+                x = layer(x, next(modulations), told, keys)
+            return x
+
+        x = fine = through(self.down0, self.enter(x.transpose(1, 2)))  # (n, m, w0)
+        x = coarse = through(self.down1, self.to1(_merge(x)))  # (n, m / 2, w1)
+        x = through(self.middle, self.to2(_merge(x)))  # (n, m / 4, w2)
+        x = through(self.up1, self.join1(torch.cat([_split(self.from2(x)), coarse], dim=-1)))
+        x = through(self.up0, self.join0(torch.cat([_split(self.from1(x)), fine], dim=-1)))
         return self.leave(x).transpose(1, 2)
 
 

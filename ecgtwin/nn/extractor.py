@@ -50,7 +50,7 @@ class _SubtractingLayer(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
         x = x + self.attend(self.norms[0](x))
-        x = x - F.relu(self.explain(self.norms[1](x), tokens, present))
+        x = x - F.relu(self.explain(self.norms[1](x), self.explain.keys(tokens), present))
         return x + self.feed(self.norms[2](x))
 
 

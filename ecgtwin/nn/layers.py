@@ -89,17 +89,19 @@ class CrossAttention(nn.Module):
         self.key_value = RowLinear(token_dim, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:  # (b, t, w), (b, l, d), (b, l)
-        b, t, w = x.shape
-        q = self.query(x).view(b, t, self.heads, -1).transpose(1, 2)
-        k, v = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        y = attention(q, k, v, present[:, None, None, :])
-        return self.out(y.transpose(1, 2).reshape(b, t, w))
+    def keys(self, tokens: Tensor) -> Tensor:
+        """Return the tokens' ``(b, l, d)`` keys and values ``(2, b, heads, l, width)``."""
+        return self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
 
-    def weights(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Tensor, present: Tensor) -> Tensor:  # (b, t, w), keys, (b, l)
+        y = attention(self._queries(x), keys[0], keys[1], present[:, None, None, :])
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def weights(self, x: Tensor, keys: Tensor, present: Tensor) -> Tensor:
         """Return how much each place of a recording reads each token, ``(b, t, l)``, the mean over heads."""
-        b, t, _ = x.shape
-        q = self.query(x).view(b, t, self.heads, -1).transpose(1, 2)
-        k = self.key_value(tokens).view(b, tokens.shape[1], 2, self.heads, -1)[:, :, 0].transpose(1, 2)
-        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        q = self._queries(x)
+        logits = (q * q.shape[-1] ** -0.5) @ keys[0].transpose(-2, -1)
         return logits.masked_fill(~present[:, None, None, :], float("-inf")).softmax(dim=-1).mean(dim=1)
+
+    def _queries(self, x: Tensor) -> Tensor:  # (b, t, w) -> (b, heads, t, width)
+        return self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)

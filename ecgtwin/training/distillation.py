@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ..diffusion import guided, time_grid
 from ..diffusion.flow import Predict, sample_times
-from ..nn import TwinNetworks
+from ..nn import Told, TwinNetworks
 from .data import TrainingData, step_generators
 from .flows import TRUE_SHARE, FlowData, draw_targets
 from .loop import LoopSettings, train
@@ -62,11 +63,14 @@ def fit_few_steps(
             clean, given, has_person = flow.draw(rows, references, rng)
             context = given.context(networks.autoencoder, networks.prior, has_person)
 
+        telling: dict[int, Told] = {}
+
         def denoise(x: Tensor, time: Tensor, has_condition: Tensor, person: Tensor, _: None) -> Tensor:
             times = len(x) // len(clean)
-            return teacher.denoise(
-                x, time, given.repeat(times), has_condition, person & has_person.repeat(times)
-            )
+            if times not in telling:  # the same in all substeps
+                person = person & has_person.repeat(times)
+                telling[times] = teacher.tell(given.repeat(times), has_condition, person)
+            return cast(Tensor, teacher.denoiser(x, time, telling[times]))
 
         kind = int(torch.randint(4, (), generator=generator))
         other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
@@ -83,7 +87,8 @@ def fit_few_steps(
                 # The prediction whose Euler step lands there; of the last step it is the landing itself.
                 share = ((1 - begin) / (end - begin))[:, None, None]
                 wanted = x + share * (_solve(predict, x, times) - x)
-        found = networks.denoiser(x, begin, given.bases, has_person, given.conditions, context, until)
+        told = networks.denoiser.tell(given.bases, has_person, given.conditions, context)
+        found = networks.denoiser(x, begin, told, until)
         error = (found - wanted) / (1 - begin)[:, None, None]
         return error.square().mean()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,8 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..diffusion.flow import denoising_loss
+from ..electrodes import noise_levels
 from ..leads import independent_leads
-from ..nn import BeatPrior, ConditionArrays, Conditioning, TwinNetworks, statement_matrix
+from ..nn import (
+    BeatPrior,
+    ConditionArrays,
+    Conditioning,
+    Denoiser,
+    ElectrodeLevels,
+    TwinNetworks,
+    statement_matrix,
+)
 from ..rhythm import beat_offsets, rhythm_channels, typical_beat
 from .contrast import base_vectors, lead_masks
 from .data import TrainingData, step_generators
@@ -38,6 +46,13 @@ def fit_prior(networks: TwinNetworks, data: TrainingData) -> BeatPrior:
         return networks.prior
     networks.prior.cpu().fit(beats[rows], data.encoded[rows], rates[rows], bases[rows])
     return networks.prior.to(device)
+
+
+def fit_electrodes(networks: TwinNetworks, data: TrainingData) -> ElectrodeLevels:
+    """Learn how much noise recordings have that have all leads."""
+    whole = np.flatnonzero(data.leads.all(axis=1))
+    levels = noise_levels(data.signals[whole], [data.beats.peaks[int(row)] for row in whole])
+    return networks.electrodes.fit(levels)
 
 
 def known_leads(residuals: Tensor, present: NDArray[np.bool_]) -> Tensor:
@@ -214,15 +229,12 @@ def fit_denoiser(
     pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
     flow = FlowData(networks, data, seed)
 
-    def batch_loss(
-        of: FlowData, predict: Callable[..., Tensor], rows: Any, references: Any, seeds: Any
-    ) -> Tensor:
+    def batch_loss(of: FlowData, network: Denoiser, rows: Any, references: Any, seeds: Any) -> Tensor:
         with torch.autocast(of.device.type, enabled=False):
             clean, given, has_person = of.draw(rows, references, seeds[0])
             context = given.context(networks.autoencoder, networks.prior, has_person)
-        return denoising_loss(
-            lambda x, t: predict(x, t, given.bases, has_person, given.conditions, context), clean, seeds[1]
-        )
+        told = network.tell(given.bases, has_person, given.conditions, context)
+        return denoising_loss(lambda x, t: network(x, t, told), clean, seeds[1])
 
     def loss(step: int) -> Tensor:
         seeds = step_generators(seed, step)
@@ -241,7 +253,9 @@ def fit_denoiser(
                 for i in range(0, len(order), 128):
                     rows = slice(i, i + 128)
                     seeds = step_generators(seed + 1, i)
-                    total += float(batch_loss(held, average, order[rows], references[rows], seeds).sum())
+                    total += float(
+                        batch_loss(held, cast(Denoiser, average), order[rows], references[rows], seeds).sum()
+                    )
             return -total / len(order)
 
     return train(

@@ -14,7 +14,7 @@ from ..nn import PatchAutoencoder, TwinNetworks
 from .contrast import fit_extractor
 from .data import TrainingData
 from .distillation import fit_few_steps
-from .flows import fit_denoiser, fit_prior
+from .flows import fit_denoiser, fit_electrodes, fit_prior
 from .loop import LoopSettings
 from .rhythms import BATCH, fit_rhythm
 
@@ -117,6 +117,7 @@ def fit_networks(
         loop = LoopSettings(n_steps, learning_rate=2e-3)
         scores["rhythm"] = fit_rhythm(networks.rhythm, data, loop, seed=seed, verbose=verbose)
     if "denoiser" in stages:
+        fit_electrodes(networks, data)
         fit_prior(networks, data)  # guesses statements from base vectors, so it belongs to this extractor
         batch = min(settings.denoiser_batch, len(data))
         loop = LoopSettings(
