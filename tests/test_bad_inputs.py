@@ -26,7 +26,8 @@ import pandas as pd
 import pytest
 import torch
 import wfdb
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save_file
 from scipy.signal import butter, sosfiltfilt
 from scipy.sparse import csr_array
 from sklearn.base import clone
@@ -480,6 +481,12 @@ def _(bench):
     with warned("is the true sampling rate higher"):
         for one in slow:
             read(one, 250)
+    quick = make_ecgs(6, 1, statements=("NORM",), random_state=1).signals
+    with warned("is the true sampling rate lower"):
+        for one in quick:
+            read(one, 200)
+    for one in make_ecgs(6, 1, statements=("STACH",), random_state=1).signals:
+        assert not read(one, 100).findings
 
 
 @row(40, "short")
@@ -864,7 +871,7 @@ def _(bench):
 @row(73, "other tensors")
 def _(bench):
     path = _without_digest(bench.weights())
-    weights = load_file(path)
+    weights = tensors_of(path.read_bytes())
     first = next(iter(weights))
     for change in ({first: torch.zeros(3)}, {"extra": torch.zeros(1)}):
         save_file(weights | change, path)
@@ -878,7 +885,7 @@ def _(bench):
 @row(74, "NaN in the weights")
 def _(bench):
     path = _without_digest(bench.weights())
-    weights = load_file(path)
+    weights = tensors_of(path.read_bytes())
     key = next(key for key, value in weights.items() if value.is_floating_point())
     for value in (float("nan"), float("inf")):
         weights[key].flatten()[0] = value
