@@ -21,6 +21,8 @@ Array = NDArray[Any]
 MIN_SECONDS = 2.5
 FLAT_MILLIVOLTS = 1e-4
 WANDER_MILLIVOLTS = 2.0
+MAX_MILLIVOLTS = 1e9
+"""Far above any ADC's numbers, and far below what overflows when it is squared."""
 MAX_GAP_SECONDS = 0.04
 _RATE = 100.0  # of native signals
 
@@ -49,6 +51,13 @@ def refused_values(signal: Array, leads: Sequence[str], rate: float) -> str | No
         return (
             f"{len(bad)} values are NaN or infinite, the first in lead {leads[lead]} at sample {sample}; "
             'leave the lead out, or fill gaps of up to 40 ms by nan_policy="interpolate"'
+        )
+    beyond = np.argwhere(np.abs(signal) > MAX_MILLIVOLTS)
+    if len(beyond):
+        lead, sample = beyond[0]
+        return (
+            f"{len(beyond)} values are impossible, the first in lead {leads[lead]} at sample {sample}: "
+            f"{signal[lead, sample]:.3g} mV"
         )
     seconds = signal.shape[1] / rate
     if seconds < MIN_SECONDS:
@@ -329,7 +338,9 @@ def content_counts(signals: Array, present: NDArray[np.bool_]) -> dict[str, int]
     if flat := int((flat_leads(signals) | ~present).all(axis=1).sum()):
         found["are flat"] = flat
     centred = signals - np.median(signals, axis=2, keepdims=True)
-    if large := int((np.quantile(np.abs(centred), 0.99, axis=(1, 2)) > 20).sum()):
+    sizes = np.abs(centred)
+    # One sample of 10 V is more than a pacemaker's spike.
+    if large := int(((np.quantile(sizes, 0.99, axis=(1, 2)) > 20) | (sizes.max(axis=(1, 2)) > 1e4)).sum()):
         found["have amplitudes above 20 mV (microvolts?)"] = large
     limb = centred[:, :6]
     off = np.square(limb[:, 2] - limb[:, 1] + limb[:, 0]).mean(axis=1)

@@ -169,6 +169,13 @@ def _(bench):
     for value in (np.inf, -np.inf):
         with refused("infinite"):
             read(changed((0, 5), value))
+    signal = changed((6, 300), 1e30, NATIVE)  # whose square is
+    with refused(r"1 values are impossible, the first in lead V1 at sample 300: 1e\+30 mV"):
+        bench.sample(signal)
+    extractor = IndividualBaseExtractor()._take(bench.tiny._checkpoint())
+    for X in (signal[None], [ECG(signal)]):
+        with warned("1 have amplitudes above 20 mV"):
+            assert np.isfinite(extractor.transform(X)).all()
 
 
 @row(5, "flat zero")
