@@ -31,6 +31,7 @@ _REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,254}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TRIES = 3
+_CUT = ("Consistency check failed", "IncompleteRead")  # what older clients say of a file that came in part
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def _persist(ask: Callable[[], Any]) -> Any:
         try:
             return ask()
         except Exception as error:
-            cut = isinstance(error, OSError) and "Consistency check failed" in str(error)
+            cut = isinstance(error, OSError) and any(words in str(error) for words in _CUT)
             if attempt == _TRIES - 1 or ((_status(error) or 0) < 500 and not cut):
                 raise
             time.sleep(0.5 * 2**attempt)

@@ -22,6 +22,8 @@ Array = NDArray[Any]
 MIN_SECONDS = 2.5
 FLAT_MILLIVOLTS = 1e-4
 WANDER_MILLIVOLTS = 2.0
+MAX_MILLIVOLTS = 1e9
+"""Far above any ADC's numbers, and far below what overflows when it is squared."""
 MAX_GAP_SECONDS = 0.04
 _RATE = 100.0  # of native signals
 
@@ -31,6 +33,7 @@ _MIN_SHARPNESS = 0.09
 # White noise has half of its power above 20 Hz, and its beats are alike by 0.8 at most in one lead and by
 # 0.41 in twelve; of real recordings 0.52 and 0.21 at most, and 0.74 and 0.94 at least.
 _NOISE_SHARE, _TOO_QUICK_SHARE = 0.45, 0.57
+_QUICK_SHARE = 0.28  # above 100 bpm
 _MIN_ALIKE_ONE_LEAD, _MIN_ALIKE = 0.85, 0.6
 
 # How other public code orders twelve leads, where it is not the standard order.
@@ -49,6 +52,13 @@ def refused_values(signal: Array, leads: Sequence[str], rate: float) -> str | No
         return (
             f"{len(bad)} values are NaN or infinite, the first in lead {leads[lead]} at sample {sample}; "
             'leave the lead out, or fill gaps of up to 40 ms by nan_policy="interpolate"'
+        )
+    beyond = np.argwhere(np.abs(signal) > MAX_MILLIVOLTS)
+    if len(beyond):
+        lead, sample = beyond[0]
+        return (
+            f"{len(beyond)} values are impossible, the first in lead {leads[lead]} at sample {sample}: "
+            f"{signal[lead, sample]:.3g} mV"
         )
     seconds = signal.shape[1] / rate
     if seconds < MIN_SECONDS:
@@ -139,6 +149,12 @@ def findings(signal: Array, leads: Sequence[str], rate: float, native: Array) ->
         found.append(
             f"{mean_rate(peaks):.0f} bpm with QRS complexes this slow; is the true sampling rate higher than "
             f"the {rate:g} Hz given?"
+        )
+    elif len(rows) >= 6 and mean_rate(peaks) > 100 and _typical_quick_share(native) > _QUICK_SHARE:
+        # 1 of 2,183 real recordings; of those sped up twice half, and a quarter more are refused.
+        found.append(
+            f"{mean_rate(peaks):.0f} bpm with waves this quick; is the true sampling rate lower than the "
+            f"{rate:g} Hz given, or is it an infant's heart?"
         )
     if len(rows) == 12 and (pattern := _polarity(native, peaks)):
         found.append(pattern)
@@ -237,6 +253,10 @@ def _quick_share(signal: Array) -> Array:
     return power[:, frequency > 20].sum(axis=1) / np.maximum(power[:, frequency > 1].sum(axis=1), 1e-12)
 
 
+def _typical_quick_share(native: Array) -> float:
+    return float(np.median(_quick_share(native[~flat_leads(native)])))
+
+
 def _centred(signal: Array) -> Array:
     return np.asarray(signal, dtype=np.float64) - np.mean(signal, axis=1, keepdims=True, dtype=np.float64)
 
@@ -310,7 +330,9 @@ def content_counts(signals: Array, present: NDArray[np.bool_]) -> dict[str, int]
     if flat := int((flat_leads(signals) | ~present).all(axis=1).sum()):
         found["are flat"] = flat
     centred = signals - np.median(signals, axis=2, keepdims=True)
-    if large := int((np.quantile(np.abs(centred), 0.99, axis=(1, 2)) > 20).sum()):
+    sizes = np.abs(centred)
+    # One sample of 10 V is more than a pacemaker's spike.
+    if large := int(((np.quantile(sizes, 0.99, axis=(1, 2)) > 20) | (sizes.max(axis=(1, 2)) > 1e4)).sum()):
         found["have amplitudes above 20 mV (microvolts?)"] = large
     limb = centred[:, :6]
     off = np.square(limb[:, 2] - limb[:, 1] + limb[:, 0]).mean(axis=1)

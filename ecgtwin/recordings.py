@@ -33,7 +33,7 @@ from .ecg import (
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, resample
 from .nn import BaseExtractor, TwinNetworks, encode_conditions, statement_matrix
-from .quality import content_counts
+from .quality import MAX_MILLIVOLTS, content_counts
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
 
@@ -106,7 +106,7 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
         for i, (signal, _) in enumerate(native):
             if not np.isfinite(signal).all():
                 raise InputError(f"recording {i} holds NaN or infinite values")
-        return [(signal[None], present[None]) for signal, present in native]
+        return [(_bounded(signal[None]), present[None]) for signal, present in native]
     batch = _real_array(X)
     if batch.shape[:-1] == (12,) and batch.any() and lead_residual(batch) < 0.05:
         raise InputError(
@@ -122,10 +122,15 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
     n_leads = batch.shape[1]
     present = np.repeat(np.arange(12)[None] < n_leads, len(batch), axis=0)
     signals = np.zeros((len(batch), 12, batch.shape[2]), dtype=np.float32)
-    signals[:, :n_leads] = batch
+    signals[:, :n_leads] = _bounded(batch)
     signals = resample(signals, check_rate(sampling_rate), NATIVE_RATE)
     signals = held_to(signals, round(MIN_SECONDS * NATIVE_RATE))
     return [(signals, present)]
+
+
+def _bounded(signals: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Hold numbers that no ECG has where the networks can square them; `warn_of_content` counts them."""
+    return np.clip(signals, -MAX_MILLIVOLTS, MAX_MILLIVOLTS)
 
 
 def held_to(signals: NDArray[np.float32], length: int) -> NDArray[np.float32]:

@@ -26,7 +26,8 @@ import pandas as pd
 import pytest
 import torch
 import wfdb
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save_file
 from scipy.signal import butter, sosfiltfilt
 from scipy.sparse import csr_array
 from sklearn.base import clone
@@ -168,6 +169,13 @@ def _(bench):
     for value in (np.inf, -np.inf):
         with refused("infinite"):
             read(changed((0, 5), value))
+    signal = changed((6, 300), 1e30, NATIVE)  # whose square is
+    with refused(r"1 values are impossible, the first in lead V1 at sample 300: 1e\+30 mV"):
+        bench.sample(signal)
+    extractor = IndividualBaseExtractor()._take(bench.tiny._checkpoint())
+    for X in (signal[None], [ECG(signal)]):
+        with warned("1 have amplitudes above 20 mV"):
+            assert np.isfinite(extractor.transform(X)).all()
 
 
 @row(5, "flat zero")
@@ -480,6 +488,12 @@ def _(bench):
     with warned("is the true sampling rate higher"):
         for one in slow:
             read(one, 250)
+    quick = make_ecgs(6, 1, statements=("NORM",), random_state=1).signals
+    with warned("is the true sampling rate lower"):
+        for one in quick:
+            read(one, 200)
+    for one in make_ecgs(6, 1, statements=("STACH",), random_state=1).signals:
+        assert not read(one, 100).findings
 
 
 @row(40, "short")
@@ -864,7 +878,7 @@ def _(bench):
 @row(73, "other tensors")
 def _(bench):
     path = _without_digest(bench.weights())
-    weights = load_file(path)
+    weights = tensors_of(path.read_bytes())
     first = next(iter(weights))
     for change in ({first: torch.zeros(3)}, {"extra": torch.zeros(1)}):
         save_file(weights | change, path)
@@ -878,7 +892,7 @@ def _(bench):
 @row(74, "NaN in the weights")
 def _(bench):
     path = _without_digest(bench.weights())
-    weights = load_file(path)
+    weights = tensors_of(path.read_bytes())
     key = next(key for key, value in weights.items() if value.is_floating_point())
     for value in (float("nan"), float("inf")):
         weights[key].flatten()[0] = value

@@ -195,7 +195,7 @@ def test_writing(tmp_path, ecgs):
 def test_plotting(ecgs):
     import matplotlib.pyplot as plt
 
-    @settings(few, max_examples=20)
+    @few
     @given(anything)
     def check(obj):
         only_promised(plot_ecg, obj)
