@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .conditions import Condition
 from .diffusion import row_seeds
-from .ecg import NATIVE_LENGTH, NATIVE_RATE, check_rate
+from .ecg import MIN_SECONDS, check_rate
 from .exceptions import InputError
 from .generator import ECGTwinGenerator
 from .leads import LEADS
@@ -33,10 +34,11 @@ from .resampling import (
     label_conditions,
     labels_of_rows,
     plan_balance,
+    plan_person,
     plan_replacement,
-    shown_instead,
     twins_wanted,
 )
+from .sampling import MAX_SECONDS
 
 Array = NDArray[Any]
 MODES = ("replace", "append")
@@ -185,8 +187,7 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
         Parameters as in `fit`; returns an array of the shape of X.
         """
-        X, y, people, own = self._check(X, y, groups, conditions)
-        labels = None if y is None else Labels.of(y)
+        X, labels, people, own = self._check(X, y, groups, conditions)
         shown = {} if labels is None else label_conditions(labels, self.label_map)
         entropy = row_seeds(self.random_state, 1)[0][0]
         plan = plan_replacement(labels, len(X), self.p, own, shown, np.random.default_rng(entropy))
@@ -227,8 +228,8 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         """
         if y is None:
             raise InputError("fit_resample requires y to be passed, but the target y is None")
-        X, y, people, own = self._check(X, y, groups, conditions)
-        labels = Labels.of(y)
+        X, labels, people, own = self._check(X, y, groups, conditions)
+        assert labels is not None
         entropy = row_seeds(self.random_state, 1)[0][0]
         plan = plan_balance(
             labels,
@@ -241,12 +242,13 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         self.sample_indices_ = np.concatenate([np.arange(len(X)), plan.references])
         self.is_synthetic_ = np.arange(len(self.sample_indices_)) >= len(X)
         self.groups_ = people[self.sample_indices_]
-        return np.concatenate([X, self._twins(X, plan, own, entropy)]), np.concatenate([y, plan.labels])
+        twins = self._twins(X, plan, own, entropy)
+        return np.concatenate([X, twins]), np.concatenate([labels.y, plan.labels])
 
     def twins_of(
         self,
         references: Any,
-        classes: ArrayLike,
+        classes: ArrayLike | None = None,
         *,
         reference_condition: Any = None,
         n_samples: int = 32,
@@ -258,8 +260,9 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         ----------
         references : ECG, path, array (n_leads, t), ... or a list of them
             Recordings of the person; several are pooled.
-        classes : array (k,)
-            Labels that `label_map` tells the condition of.
+        classes : array (k,), optional
+            Labels that `label_map` tells the condition of, or column numbers where `y` had a column for each
+            class; by default all of the last fit.
         reference_condition : Condition, str, ... or a list of them, optional
             What the recordings show.
         n_samples : int
@@ -269,7 +272,9 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Returns
         -------
         X : array (k * n_samples, 12, t) or (k * n_samples, t)
-        y : array (k * n_samples,)
+        y : array (k * n_samples,) or (k * n_samples, n_columns)
+            With a column for each class, a twin belongs to all classes that it shows: to the one it was drawn
+            for, and to those of the recordings that do not contradict it.
 
         Raises
         ------
@@ -277,35 +282,41 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             If nothing tells what a class shows, or a recording is no usable ECG.
         """
         check_is_fitted(self, "generator_")
+        if self._labels is None and classes is None:
+            raise InputError("the last fit had no y: say which classes the twins are of")
         rate = self.generator_.sampling_rate
         known = [ecg.resample(rate) for ecg in as_references(references, rate, reference_condition)]
-        labels = Labels.of(np.asarray(classes))
+        labels = self._labels
+        if labels is None or (classes is not None and labels.y.ndim == 1):
+            labels = Labels.of(np.asarray(classes))
+        wanted = (labels.classes if classes is None else np.unique(classes)).tolist()
         shown = label_conditions(labels, self.label_map)
-        if lacking := [c for c in labels.classes.tolist() if c not in shown]:
+        if lacking := [c for c in wanted if c not in shown]:
             raise InputError(f"label_map does not say what a recording of class {lacking[0]!r} shows")
+        plan = plan_person(labels, wanted, known[0].condition, shown)
+        n_times = self._shape[-1]
         drawn = [
             self.generator_.sample(
                 [ecg.select([lead for lead in LEADS if lead in (ecg.leads or LEADS)]) for ecg in known],
-                shown_instead(known[0].condition, [shown[c] for c in shown if c != label], asked),
+                target,
                 n_samples=n_samples,
+                duration=max(n_times / rate, MIN_SECONDS),
                 n_steps=self.n_steps,
                 guidance_scale=self.guidance_scale,
                 person_scale=self.person_scale,
                 random_state=seed,
             )
-            for (label, asked), seed in zip(shown.items(), _seeds(random_state, len(shown)), strict=True)
+            for (_, target), seed in zip(plan, _seeds(random_state, len(plan)), strict=True)
         ]
-        twins = np.concatenate(drawn)[..., : self._shape[-1]]
-        short = self._shape[-1] - twins.shape[-1]
-        twins = np.pad(twins, ((0, 0), (0, 0), (0, short)), mode="edge")
-        return self._like_rows(twins), np.repeat(labels.classes, n_samples)
+        twins = self._like_rows(np.concatenate(drawn)[..., :n_times])
+        return twins, np.repeat([label for label, _ in plan], n_samples, axis=0)
 
     def _validated(self, X: Any, *, reset: bool) -> Array:
         return validate_data(self, X, reset=reset, allow_nd=True, dtype=[np.float32, np.float64])
 
     def _check(
         self, X: Any, y: Any, groups: Any, conditions: Any
-    ) -> tuple[Array, Array | None, Array, Sequence[Condition] | None]:
+    ) -> tuple[Array, Labels | None, Array, Sequence[Condition] | None]:
         """Check parameters and data, and fit the generator where that was asked for."""
         for name, known in (("mode", MODES), ("references", REFERENCES)):
             if getattr(self, name) not in known:
@@ -317,14 +328,18 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         X = self._validated(X, reset=True)
         self._shape = X.shape[1:]
         n = _num_samples(X)
+        labels = None
         if y is not None:
             y = labels_of_rows(y, n)
             if self.mode == "append":
                 check_classification_targets(y)
+            labels = Labels.of(y)
+        # Of labels a patient's twins need the classes, and whether they are columns.
+        self._labels = None if labels is None else replace(labels, y=labels.y[:0], member=labels.member[:0])
         own = None if conditions is None else as_conditions(conditions, None, n)
         people = np.arange(n) if groups is None else person_names(groups, n)
         self.generator_ = self._ready_generator(X, groups, own)
-        return X, y, people, own
+        return X, labels, people, own
 
     def _ready_generator(self, X: Array, groups: Any, own: Sequence[Condition] | None) -> ECGTwinGenerator:
         generator = self.generator
@@ -343,23 +358,25 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         """Draw the twins of a plan in batches: an array like X, of the same leads and length."""
         if not len(plan.references):
             return X[:0]
-        n_times, rate = X.shape[-1], check_rate(self.generator_.sampling_rate)
-        if n_times > (longest := round(rate * NATIVE_LENGTH / NATIVE_RATE)):
+        seconds = X.shape[-1] / check_rate(self.generator_.sampling_rate)
+        if seconds > MAX_SECONDS:
             raise InputError(
-                f"recordings last {n_times / rate:g} s, twins {longest / rate:g} s: cut X into windows"
+                f"recordings last {seconds:g} s, twins {MAX_SECONDS:g} s at most: cut X into windows, "
+                "and repeat y, groups and conditions for each"
             )
         with tqdm(total=len(plan.references), desc="twins", disable=not self.verbose) as bar:
             twins = self.generator_.sample_each(
                 X[plan.references],
                 plan.conditions,
                 reference_conditions=None if own is None else [own[row] for row in plan.references],
+                duration=max(seconds, MIN_SECONDS),
                 n_steps=self.n_steps,
                 guidance_scale=self.guidance_scale,
                 person_scale=self.person_scale,
                 random_state=entropy,
                 callback=lambda done, _: bar.update(done - bar.n),
             )
-        return self._like_rows(twins).astype(X.dtype)
+        return self._like_rows(twins)[..., : X.shape[-1]].astype(X.dtype)
 
     def _like_rows(self, twins: Array) -> Array:
         """Return twins ``(n, 12, t)`` with the leads of the rows fitted on."""

@@ -65,7 +65,8 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         Fitted.
     augmenter_ : TwinAugmenter
         Fitted; its ``is_synthetic_``, ``sample_indices_`` and ``groups_`` are those of the training set.
-    classes_ : array
+    classes_ : array, or list of arrays
+        As the classifier has it: with several columns of `y` often a list of one array for each.
     n_features_in_ : int
         The second dimension of X.
 
@@ -198,7 +199,7 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
 
     @_can("predict_proba")
     def predict_proba(self, X: Any) -> Array:
-        """Return the classifier's probabilities ``(n, k)``."""
+        """Return the classifier's probabilities ``(n, k)``, or what it returns for several columns of `y`."""
         X = self._asked(X)
         return self.estimator_.predict_proba(X)
 
@@ -228,7 +229,8 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         """Return this classifier adapted to one patient, by twins of the patient under each class.
 
         The application of the paper: a patient's first recordings, of whatever class, give twins of every
-        class, and these teach what the classes look like in this patient.
+        class, and these teach what the classes look like in this patient. Where `y` has a column for each
+        class, a twin of one class keeps what else the patient is known to have, and is labelled so.
 
         Parameters
         ----------
@@ -260,7 +262,6 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             )
         twins, labels = self.augmenter_.twins_of(
             references,
-            self.classes_,
             reference_condition=reference_condition,
             n_samples=n_samples,
             random_state=random_state,
@@ -269,7 +270,8 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         if X is None:
             adapted.estimator_ = copy.deepcopy(self.estimator_).partial_fit(twins, labels)
             return adapted
-        X, y = self._asked(X), np.asarray(y)
+        X = self._asked(X)
+        y = labels_of_rows(y, len(X))
         weights = None if weight == 1 else np.repeat([1.0, weight], [len(X), len(twins)])
         adapted.estimator_ = self._fitted(
             clone(self.estimator), np.concatenate([X, twins]), np.concatenate([y, labels]), None, weights, {}

@@ -29,7 +29,16 @@ from .recordings import (
     native_batches,
     training_data,
 )
-from .sampling import Request, check_settings, check_twins_fit, denoising_errors, draw, twin_batches
+from .sampling import (
+    Request,
+    check_duration,
+    check_settings,
+    check_twins_fit,
+    denoising_errors,
+    draw,
+    native_length,
+    twin_batches,
+)
 from .training import StageSettings, fit_networks, stages_after
 from .weights import PretrainedWeights
 
@@ -434,6 +443,7 @@ class ECGTwinGenerator(PretrainedWeights):
         conditions: Sequence[Any],
         *,
         reference_conditions: Sequence[Any] | None = None,
+        duration: float | None = None,
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
@@ -451,13 +461,14 @@ class ECGTwinGenerator(PretrainedWeights):
             What each twin is to show, as `Condition.parse` reads it: exactly this, age and sex included.
         reference_conditions : sequence of n, optional
             What each reference shows.
-        n_steps, guidance_scale, person_scale, noise_scale, random_state, callback
+        duration, n_steps, guidance_scale, person_scale, noise_scale, random_state, callback
             As in `sample`.
 
         Returns
         -------
         float32 array (n, 12, t)
-            Millivolts, in standard lead order, at the rate and length (10 s at most) of the references.
+            Millivolts, in standard lead order, at the rate and length (10 s at most, unless `duration` says
+            otherwise) of the references.
 
         Raises
         ------
@@ -470,6 +481,7 @@ class ECGTwinGenerator(PretrainedWeights):
             person_scale=person_scale,
             noise_scale=noise_scale,
         )
+        seconds = check_duration(duration)
         targets, persons, _ = self._persons(references, conditions, reference_conditions)
         leads = draw(
             self.networks_,
@@ -478,10 +490,12 @@ class ECGTwinGenerator(PretrainedWeights):
             row_seeds(random_state, len(targets)),
             settings,
             batch_size=self.batch_size,
+            length=native_length(seconds),
             callback=callback,
         )
         rate = check_rate(self.sampling_rate)
-        seconds = min(np.shape(references)[-1] / rate, NATIVE_LENGTH / NATIVE_RATE)
+        if seconds is None:
+            seconds = min(np.shape(references)[-1] / rate, NATIVE_LENGTH / NATIVE_RATE)
         return twelve_leads(resample(leads, NATIVE_RATE, rate)[..., : round(seconds * rate)])
 
     def score_samples(

@@ -265,6 +265,34 @@ def plan_replacement(
     return TwinPlan(rows, rows if labels is None else labels.y[rows], conditions)
 
 
+def plan_person(
+    labels: Labels, wanted: Sequence[Any], own: Condition, shown: Mapping[Any, Condition]
+) -> list[tuple[Any, Condition]]:
+    """Say how the twins of one person are labelled for each class wanted, and what they are to show.
+
+    Parameters
+    ----------
+    labels : Labels
+        Of the training set: whether a label is one class, or a row of 0 and 1.
+    wanted : sequence of classes
+    own : Condition
+        What the person's recordings show.
+    shown : dict
+        What each class shows.
+    """
+    if labels.y.ndim == 1:
+        others = {label: [shown[c] for c in shown if c != label] for label in wanted}
+        return [(label, shown_instead(own, others[label], shown[label])) for label in wanted]
+    plan = []
+    for column in wanted:  # a class comes to those that are there, which one label cannot say
+        target = shown_instead(own, [], shown[column])
+        codes = [set(shown[c].statements) if c in shown else set() for c in labels.classes.tolist()]
+        row = np.array([bool(one) and one <= set(target.statements) for one in codes])
+        row[column] = True
+        plan.append((row.astype(labels.y.dtype), target))
+    return plan
+
+
 def shown_instead(before: Condition, dropped: Sequence[Condition], asked: Condition) -> Condition:
     """The person's own condition with the statements of its classes replaced by those asked for."""
     gone = {code for condition in dropped for code in condition.statements}

@@ -65,8 +65,8 @@ class Request:
 
     @property
     def length(self) -> int:
-        """Samples at 100 Hz to draw: those asked for, in whole tokens, and 10 s at least."""
-        return max(NATIVE_LENGTH, TOKEN * ceil((self.seconds or 0) * NATIVE_RATE / TOKEN))
+        """Samples at 100 Hz to draw."""
+        return native_length(self.seconds)
 
     def seeds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
         """Return the seeds of twins `start` to `stop`."""
@@ -88,14 +88,7 @@ class Request:
         **target: Any,
     ) -> Self:
         """Check everything that was asked for, before anything is drawn."""
-        if duration is not None and (
-            isinstance(duration, bool)
-            or not isinstance(duration, int | float | np.number)
-            or not MIN_SECONDS <= duration <= MAX_SECONDS
-        ):
-            raise InputError(
-                f"duration must be from {MIN_SECONDS} to {MAX_SECONDS:g} seconds, got {duration!r}"
-            )
+        seconds = check_duration(duration)
         if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
             raise InputError(f"n_samples must be a whole number from 1, got {shown(n_samples)}")
         references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
@@ -110,8 +103,28 @@ class Request:
             warnings.warn(message, QualityWarning, stacklevel=5)
         if not references:
             settings = settings | {"person_scale": 0.0}
-        seconds = None if duration is None else float(duration)
         return cls(references, asked, settings, int(n_samples), row_seeds(random_state, 1)[0][0], seconds)
+
+
+def check_duration(duration: Any) -> float | None:
+    """Return the seconds asked for, if any.
+
+    Raises
+    ------
+    InputError
+        If twins cannot be so long or so short.
+    """
+    if duration is None:
+        return None
+    number = isinstance(duration, int | float | np.number) and not isinstance(duration, bool)
+    if not number or not MIN_SECONDS <= duration <= MAX_SECONDS:
+        raise InputError(f"duration must be from {MIN_SECONDS} to {MAX_SECONDS:g} seconds, got {duration!r}")
+    return float(duration)
+
+
+def native_length(seconds: float | None) -> int:
+    """Return the samples at 100 Hz to draw for so many seconds: whole tokens, and 10 s at least."""
+    return max(NATIVE_LENGTH, TOKEN * ceil((seconds or 0) * NATIVE_RATE / TOKEN))
 
 
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +170,8 @@ def draw(
     leads = np.empty((len(seeds), len(INDEPENDENT_LEADS), length), dtype=np.float32)
     start = 0
     while start < len(seeds):
-        rows = slice(start, min(start + batch_size, len(seeds)))
+        at_once = max(1, batch_size * NATIVE_LENGTH // length)
+        rows = slice(start, min(start + at_once, len(seeds)))
         try:
             given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
             latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)

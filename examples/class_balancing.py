@@ -77,7 +77,7 @@ def main():
     args = parser(__doc__)
     args.add_argument("--statements", nargs="+", default=["PVC", "1AVB", "CLBBB"])
     args.add_argument("--few", type=int, default=12)
-    args.add_argument("--negatives", type=int, default=300)
+    args.add_argument("--negatives", type=int, default=200)
     args.add_argument("--seeds", type=int, default=5)
     args = args.parse_args()
     X, conditions, groups = load(args.data)

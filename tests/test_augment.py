@@ -197,8 +197,8 @@ def test_what_does_not_belong_together_is_refused(frozen, ecgs, y):
         augmenter.fit_resample(ecgs.signals, y, conditions=["PVC"])
     with pytest.raises(InputError, match="groups"):
         augmenter.fit_resample(ecgs.signals, y, groups=[1, 2])
-    with pytest.raises(InputError, match="windows"):
-        augmenter.fit_resample(np.tile(ecgs.signals, 2), y)
+    with pytest.raises(InputError, match=r"last 3605 s.*windows"):
+        augmenter.fit_resample(np.zeros((24, 360_500), np.float32), y)
     with pytest.raises(NotFittedError):
         TwinAugmenter().transform(ecgs.signals)
 
@@ -210,6 +210,48 @@ def test_twins_of_one_person_under_every_class(frozen, ecgs, y):
     assert X.shape == (6, 12, 1000)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert not np.allclose(X[0], X[3], atol=1e-2)
+
+
+def test_long_rows_get_twins_as_long(ecgs, y):
+    rows = np.tile(ecgs.signals[:4], 3)[..., :2550]  # 25.5 s
+    augmenter = TwinAugmenter(p=0.5, n_steps=1, random_state=0)
+    X = augmenter.fit_transform(rows, y[:4], conditions=ecgs.conditions[:4])
+    twin = X[augmenter.is_synthetic_][0]
+    assert X.shape == rows.shape
+    last = twin[1, -500:]
+    assert np.ptp(last) == pytest.approx(np.ptp(twin[1, :500]), rel=0.5)  # it beats to its end
+    slow = TwinAugmenter(sampling_rate=50, p=0.5, n_steps=1, random_state=0)
+    assert slow.fit_transform(rows[:2, 0, ::2], y[:2]).shape == (2, 1275)
+
+
+@pytest.mark.parametrize("n_times", [120, 1000, 2000])
+def test_one_persons_twins_are_as_long_as_the_rows(frozen, ecgs, y, n_times):
+    rows = np.tile(ecgs.signals, 2)[..., :n_times]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", QualityWarning)  # rows of 1.2 s
+        augmenter = of(frozen, mode="append", label_map={0: "NORM", 1: "PVC"}).fit(rows, y)
+    X, _ = augmenter.twins_of(ecgs.signals[0], n_samples=1, random_state=0)
+    assert X.shape == (2, 12, n_times)
+    assert (X[..., -100:].std(axis=-1) > 0).all()
+
+
+def test_twins_of_one_person_with_a_column_for_each_class(frozen, ecgs):
+    columns = {0: "PVC", 1: "AFIB", 2: "NORM", 3: "LVH"}
+    y = np.array([[code in c.statements for code in columns.values()] for c in ecgs.conditions], dtype=int)
+    augmenter = of(frozen, mode="append", label_map=columns).fit(ecgs.signals, y)
+    ill = ECG(ecgs.signals[0], condition="AFIB, LVH")
+    X, labels = augmenter.twins_of(ill, n_samples=2, random_state=0)
+    assert X.shape == (8, 12, 1000)
+    # What the person has stays where it can: hypertrophy contradicts a normal ECG, a rhythm does not.
+    assert labels[::2].tolist() == [[1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
+    assert augmenter.twins_of(ill, [0], n_samples=1, random_state=0)[1].tolist() == [[1, 1, 0, 1]]
+    with pytest.raises(InputError, match="class 4"):
+        augmenter.twins_of(ill, [4])
+
+
+def test_twins_of_one_person_need_classes(frozen, ecgs):
+    with pytest.raises(InputError, match="no y"):
+        of(frozen).fit(ecgs.signals).twins_of(ecgs.signals[0])
 
 
 def test_nothing_is_warned_of_clean_recordings(frozen, ecgs, y):

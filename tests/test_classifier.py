@@ -5,9 +5,12 @@ import joblib
 import numpy as np
 import pytest
 from sklearn import config_context
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -119,13 +122,47 @@ def test_a_classifier_with_partial_fit_needs_no_training_set(augmenter, ecgs, y)
     assert np.array_equal(classifier.estimator_.coef_, before)
 
 
-def test_several_labels_at_once(tiny, ecgs):
-    y = np.array([[code in c.statements for code in ("PVC", "AFIB")] for c in ecgs.conditions], dtype=int)
+@pytest.fixture(scope="module")
+def columns(ecgs):
+    return np.array([[code in c.statements for code in ("PVC", "AFIB")] for c in ecgs.conditions], dtype=int)
+
+
+def of_columns(tiny, classifier, **options):
     augmenter = TwinAugmenter(
-        FrozenEstimator(tiny), mode="append", label_map={0: "PVC", 1: "AFIB"}, n_steps=1, random_state=0
+        FrozenEstimator(tiny), label_map={0: "PVC", 1: "AFIB"}, n_steps=1, random_state=0, **options
     )
-    classifier = TwinAugmentedClassifier(KNeighborsClassifier(1), augmenter).fit(ecgs.signals[:, 0], y)
-    assert classifier.predict(ecgs.signals[:, 0]).shape == y.shape
+    return TwinAugmentedClassifier(classifier, augmenter)
+
+
+@pytest.mark.parametrize("mode", ["append", "replace"])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        RandomForestClassifier(5, random_state=0),
+        MultiOutputClassifier(LogisticRegression()),
+        ClassifierChain(LogisticRegression()),
+        OneVsRestClassifier(LogisticRegression()),
+        KNeighborsClassifier(1),
+    ],
+    ids=lambda inner: type(inner).__name__,
+)
+def test_several_labels_at_once(tiny, ecgs, columns, inner, mode):
+    classifier = of_columns(tiny, make_pipeline(FLAT, inner), mode=mode)
+    classifier.fit(ecgs.signals, columns, groups=ecgs.groups, conditions=ecgs.conditions)
+    assert classifier.predict(ecgs.signals).shape == columns.shape
+    reference = ECG(ecgs.signals[0], condition=ecgs.conditions[0])
+    adapted = classifier.personalize(reference, X=ecgs.signals, y=columns, n_samples=4, random_state=0)
+    assert adapted.predict(ecgs.signals).shape == columns.shape
+    with pytest.raises(InputError, match="labels of shape"):
+        classifier.personalize(reference, X=ecgs.signals, y=columns[:5])
+
+
+def test_several_labels_learn_on(tiny, ecgs, columns):
+    inner = MultiOutputClassifier(SGDClassifier(random_state=0))
+    classifier = of_columns(tiny, inner, mode="append").fit(ecgs.signals[:, 0], columns)
+    adapted = classifier.personalize(ECG(ecgs.signals[0]), n_samples=4, random_state=0)
+    for one, before in zip(adapted.estimator_.estimators_, classifier.estimator_.estimators_, strict=True):
+        assert not np.allclose(one.coef_, before.coef_)
 
 
 def test_a_fitted_classifier_predicts_the_same_in_another_process(augmenter, ecgs, y, tmp_path):

@@ -323,6 +323,9 @@ def test_one_twin_of_each_keeps_rate_and_length(tiny, ecgs):
     twins = generator.sample_each(np.repeat(ecgs.signals[:2, :, :500], 2, axis=-1), ["PVC", None])
     assert twins.shape == (2, 12, 1000)
     assert generator.sample_each(ecgs.signals[:2, 0], ["PVC", None]).shape == (2, 12, 1000)
+    assert generator.sample_each(ecgs.signals[:2], ["PVC", None], duration=23.4).shape == (2, 12, 4680)
+    with pytest.raises(InputError, match="duration"):
+        generator.sample_each(ecgs.signals[:2], ["PVC", None], duration=1)
 
 
 def test_one_twin_of_each_needs_as_many_conditions(tiny, ecgs):
