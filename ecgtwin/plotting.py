@@ -253,9 +253,9 @@ def _strips(
 
 
 def _extent(strips: Sequence[Strip], rows: int, most: float) -> tuple[float, float, float]:
-    """Return mm from row to row (25 to `most`, so that neighbours keep apart if they can) and the grid's ends.
+    """Return mm between rows (25 to `most`, so that neighbours keep apart if they can), and the paper's ends.
 
-    The grid ends beyond all traces, in whatever row they are, unless they pass their limits.
+    It ends beyond all traces, in whatever row they are, unless they pass their limits.
     """
     neighbours = ((a, b) for a in strips for b in strips if b.row == a.row + 1)
     pairs = [(a, b) for a, b in neighbours if b.is_rhythm or b.x[0] == a.x[0]]
