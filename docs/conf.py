@@ -77,12 +77,7 @@ def copy_examples(source: Path, target: Path) -> None:
         rest = rest.replace("\n    python ", "\n.. code-block:: console\n\n    $ python ", 1)
         text = f'"""\n{title}\n{"=" * len(title)}\n{rest}"""{code}'
         (target / path.name).write_text(text, encoding="utf-8")
-    (target / "README.rst").write_text(
-        "Examples\n========\n\n"
-        "Scripts of the folder ``examples``. Those that end within seconds ran when these pages were built, "
-        "on what the package ships; the others take PTB-XL, or minutes, and are shown only.\n",
-        encoding="utf-8",
-    )
+    shutil.copy(source / "README.rst", target)
 
 
 copy_examples(ROOT / "examples", HERE / "_gallery_source")

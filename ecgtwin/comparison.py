@@ -12,7 +12,7 @@ from .beats import r_peaks
 from .ecg import ECG, NATIVE_RATE, as_ecg
 from .exceptions import InputError
 from .leads import LEADS, lead_names
-from .plotting import MM_PER_MILLIVOLT, MM_PER_SECOND, Strip, as_twins, draw_strips, header
+from .plotting import MM_PER_MILLIVOLT, MM_PER_SECOND, Strip, as_twins, draw_strips, header, paper_limits
 from .rhythm import typical_beat
 
 if TYPE_CHECKING:
@@ -47,10 +47,8 @@ def plot_series(
         They share the 10 s of the paper's width: three leads show 3.3 s each.
     titles : sequence of str, optional
         One for each recording; by default what it shows.
-    title : str, optional
-    ax : matplotlib Axes, optional
-    sampling_rate : float, optional
-        Of bare arrays.
+    title, ax, sampling_rate
+        As in `plot_ecg`.
 
     Returns
     -------
@@ -85,10 +83,9 @@ def plot_series(
         for column, (name, trace) in enumerate(zip(names, chosen.signal, strict=True)):
             y = MM_PER_MILLIVOLT * (trace - np.nanmedian(trace))[:count]
             x = MM_PER_SECOND * (column * seconds + np.arange(len(y)) / ecg.sampling_rate)
-            strips.append(Strip(name, row, x, y, (float(y.min()), float(y.max()))))
-    return draw_strips(
-        strips, len(recordings), title=header(recordings[0]) if title is None else title, ax=ax, names=shown
-    )
+            strips.append(Strip(name, row, x, y, paper_limits(y)))
+    said = header(recordings[0]) if title is None else title
+    return draw_strips(strips, len(recordings), title=said, ax=ax, names=shown, most=np.inf)
 
 
 def plot_beats(
@@ -107,13 +104,12 @@ def plot_beats(
     ----------
     reference : ECG or anything that `as_ecg` reads
         Millivolts; leads that it lacks show the twins alone.
-    twins : ECG, sequence of ECG, or array of shape (n_leads, n_times) or (n_twins, n_leads, n_times)
+    twins
         As in `plot_twins`.
     title : str, optional
         By default what the twins show, and which colour is whose.
-    ax : matplotlib Axes, optional
-    sampling_rate : float, optional
-        Of bare arrays.
+    ax, sampling_rate
+        As in `plot_ecg`.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .beats import mean_rate, r_peaks
 from .conditions import STATEMENTS, Condition, statement_table
+from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
 from .exceptions import InputError, QualityWarning
@@ -20,7 +21,7 @@ from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions
 from .nn.prior import replay
 from .recordings import Persons
-from .retiming import retime
+from .retiming import retime, with_intervals
 from .rhythm import steady_beats
 from .sampling import TOKEN, conditioning, flow
 from .statements import EXCLUSIVE
@@ -38,6 +39,11 @@ _RHYTHMS = {"SR", "AFIB", "STACH", "SARRH", "SBRAD", "AFLT", "SVTAC", "PSVT"}
 """What the heart's rhythm is as a whole: one takes the place of another."""
 _TIMED = {one.code for one in statement_table() if "rhythm" in one.kinds} | {"PVC", "PAC", "PRC(S)"}
 """Statements about when the heart beats."""
+_LONG_PR, _LONG_QT = {"1AVB", "LPR"}, {"LNGQT"}
+_PR_MS, _PR_LIMITS = 62.0, (190.0, 210.0)
+_QTC_MS, _QTC_LIMITS = 55.0, (430.0, 460.0)
+"""How much longer these make the interval (medians of PTB-XL's folds 1-8 less those of NORM; QTc is
+Fridericia's), and what it is at most where they go, and at least where they come."""
 _CANDIDATES = 64
 _EVIDENT, _EVIDENT_OF_ALL = 5.0, 8.0
 """Log likelihood ratios at which single beats, or all of them, tell the new rhythm from the old one."""
@@ -136,11 +142,22 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
     scale = ecg.sampling_rate / NATIVE_RATE
     places = [np.round(scale * one).astype(int) for one in (peaks, new_peaks)]
     signal = retime(ecg.signal, places[0], places[1], ecg.sampling_rate)
+    moved = retime(native, peaks, new_peaks, NATIVE_RATE)
+    own = wanted.own
+    if ({*own.statements} ^ {*wanted.target.statements}) & (_LONG_PR | _LONG_QT):
+        measured = delineate(moved, NATIVE_RATE)
+        pr, qt = longer_intervals(measured, wanted)
+        signal, moved = (
+            with_intervals(one, rate, measured, NATIVE_RATE, longer_pr_ms=pr, longer_qt_ms=qt)
+            for one, rate in ((signal, ecg.sampling_rate), (moved, NATIVE_RATE))
+        )
+        if pr:  # is all that there is to a long PR, so both sides of the difference have it
+            shown = _LONG_PR & {*wanted.target.statements}
+            own = changed(own, tuple(sorted(shown)), tuple(_LONG_PR - shown))
     # Heart rate is the beats' places, which both sides of the difference share.
     rate = float(np.clip(mean_rate(new_peaks), 20, 300))
-    sides = [one.replace(heart_rate=rate) for one in (wanted.own, wanted.target)]
+    sides = [one.replace(heart_rate=rate) for one in (own, wanted.target)]
     if sides[0] != sides[1]:
-        moved = retime(native, peaks, new_peaks, NATIVE_RATE)
         change = difference(networks, person, sides, moved, present, new_peaks, settings, n_steps=n_steps)
         rows = [LEADS.index(lead) for lead in ecg.leads or LEADS]
         change = resample(twelve_leads(change)[rows], NATIVE_RATE, ecg.sampling_rate)
@@ -186,6 +203,25 @@ def new_rhythm(networks: TwinNetworks, wanted: Edit, peaks: Array, length: int) 
     nearest = np.asarray(peaks)[np.abs(new[:, None] - peaks).argmin(axis=1)]
     close = (np.abs(new - nearest) <= _UNMOVED) & np.isclose(final_rate, rate)
     return np.unique(np.where(close, nearest, new))
+
+
+def longer_intervals(measured: Delineation, wanted: Edit) -> tuple[float, float]:
+    """Return by how many ms PR and QT are to be longer, where a statement of theirs comes or goes."""
+    d, longer = measured, []
+    if not np.isfinite(d.qt_ms):
+        return 0.0, 0.0
+    for codes, now, change, (normal, prolonged) in (
+        (_LONG_PR, d.pr_ms, _PR_MS, _PR_LIMITS),
+        (_LONG_QT, d.qtc_ms, _QTC_MS, _QTC_LIMITS),
+    ):
+        was, will_be = (bool(codes & {*one.statements}) for one in (wanted.own, wanted.target))
+        if will_be and not was and now < prolonged:
+            longer.append(wanted.strength * (max(now + change, prolonged) - now))
+        elif was and not will_be and now > normal:
+            longer.append(wanted.strength * (min(now - change, normal) - now))
+        else:
+            longer.append(0.0)
+    return longer[0], longer[1] * d.qt_ms / d.qtc_ms
 
 
 def _redrawn(networks: TwinNetworks, wanted: Edit, intervals: Array, rate: float) -> Array:

@@ -44,6 +44,15 @@ class Strip(NamedTuple):
     color: str = "black"
     band: tuple[NDArray[Any], NDArray[Any]] | None = None
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The lowest and the highest point of trace and band, in mm, within the limits."""
+        low, high = (self.y, self.y) if self.band is None else self.band
+        return (
+            max(float(min(np.nanmin(low), np.nanmin(self.y))), self.limits[0]),
+            min(float(max(np.nanmax(high), np.nanmax(self.y))), self.limits[1]),
+        )
+
 
 def plot_ecg(
     ecg: Any,
@@ -63,13 +72,15 @@ def plot_ecg(
         Millivolts. The first 10 s are drawn, each lead less its median; missing leads stay empty.
     layout : {"3x4", "6x2", "12x1"}
         Rows by columns. Columns are consecutive in time: in ``"3x4"`` lead I shows 0-2.5 s, aVR 2.5-5 s
-        and so on. Columns past the end of a shorter recording show its last seconds instead.
+        and so on. Columns past the end of a shorter recording show its last seconds instead. The first
+        two fit A4 across, ``"12x1"`` needs A3.
     rhythm : str or None
         Lead of the 10 s strip under the columns, or the first lead if it is missing; ``"12x1"`` has none.
     title : str, optional
         Header line; by default what is known: condition, age, sex, measured bpm, "synthetic" (from comments).
     ax : matplotlib Axes, optional
-        Where to draw, one data unit a millimetre of paper. Without it a figure is made, in true scale.
+        Where to draw, one data unit a millimetre of paper. Without it a figure is made in true scale:
+        saved as PDF or SVG and printed at 100 %, a second is 25 mm and a millivolt 10 mm.
     sampling_rate : float, optional
         Samples per second; needed for a bare array.
     attribution : array (n_leads, n_times), optional
@@ -107,11 +118,15 @@ def draw_strips(
     title: str,
     ax: Axes | None,
     names: Sequence[str] | None = None,
+    most: float = 40.0,
 ) -> Axes:
-    """Draw pieces of traces on a paper of so many rows, with a line of text above each row if given."""
+    """Draw pieces of traces on a paper of so many rows, with a line of text in each row if given.
+
+    Rows are `most` mm apart at most.
+    """
     from matplotlib import pyplot as plt
 
-    spacing, low, high = _extent(strips, rows)
+    spacing, low, high = _extent(strips, rows, most)
     if ax is None:
         size = np.array([_RIGHT - _LEFT + 2 * _SIDE, high - low + _HEADER + _FOOTER]) / MM_PER_INCH
         ax = plt.figure(figsize=(size[0], size[1]), facecolor="white").add_axes((0, 0, 1, 1))
@@ -219,7 +234,7 @@ def _strips(
         depth = np.abs(np.nan_to_num(np.asarray(attribution, dtype=np.float64)))
         depth = np.minimum(depth / max(float(np.quantile(depth, 0.998)), 1e-9), 1)
         shades = dict(zip(ecg.leads or LEADS, depth, strict=True))
-    limits = {lead: (-_limit(-trace), _limit(trace)) for lead, trace in traces.items()}
+    limits = {lead: paper_limits(trace) for lead, trace in traces.items()}
 
     def strip(lead: str, row: int, column: int, seconds: float, is_rhythm: bool = False) -> Strip:
         start = max(0.0, min(column * seconds, signal.shape[1] / rate - seconds))
@@ -237,30 +252,29 @@ def _strips(
     return [s for s in strips if np.isfinite(s.y).any()]
 
 
-def _extent(strips: Sequence[Strip], rows: int) -> tuple[float, float, float]:
-    """Return mm from row to row (25 to 40, so that neighbours keep apart if they can) and the grid's ends.
+def _extent(strips: Sequence[Strip], rows: int, most: float) -> tuple[float, float, float]:
+    """Return mm between rows (25 to `most`, so that neighbours keep apart if they can), and the paper's ends.
 
-    The grid ends beyond all traces, in whatever row they are, unless they pass their limits.
+    It ends beyond all traces, in whatever row they are, unless they pass their limits.
     """
     neighbours = ((a, b) for a in strips for b in strips if b.row == a.row + 1)
     pairs = [(a, b) for a, b in neighbours if b.is_rhythm or b.x[0] == a.x[0]]
-    reach = max((np.nanmax(b.y) - np.nanmin(a.y) for a, b in pairs), default=0.0)
-    spacing = 5.0 * min(8, max(5, ceil(reach / 5)))  # whole squares, so that baselines lie on lines
-    over = max((min(np.nanmax(s.y), s.limits[1]) - s.row * spacing for s in strips), default=0.0)
-    under = max(
-        (-max(np.nanmin(s.y), s.limits[0]) - (rows - 1 - s.row) * spacing for s in strips), default=0.0
-    )
+    between = max((b.reach[1] - a.reach[0] for a, b in pairs), default=0.0)
+    spacing = min(most, 5.0 * max(5, ceil(between / 5)))  # whole squares, so that baselines lie on lines
+    over = max((s.reach[1] - s.row * spacing for s in strips), default=0.0)
+    under = max((-s.reach[0] - (rows - 1 - s.row) * spacing for s in strips), default=0.0)
     top, foot = (5.0 * max(3, ceil((mm + 1) / 5)) for mm in (over, under))
     return spacing, -(rows - 1) * spacing - foot, top
 
 
-def _limit(trace: NDArray[Any]) -> float:
-    """Return how many mm above a lead's baseline its paper may end: over all beats, but not over artefacts.
+def paper_limits(trace: NDArray[Any]) -> tuple[float, float]:
+    """Return the mm about a lead's baseline at which its paper may end: beyond all beats, but not artefacts.
 
     What lasts for less than 20 ms of 10 s and is twice as tall as the rest is no beat.
     """
-    beats = 2 * float(np.nanquantile(trace, 0.998))
-    return max(24.0, min(beats, MM_PER_MILLIVOLT * _TALLEST))
+    down, up = (2 * float(np.nanquantile(way, 0.998)) for way in (-trace, trace))
+    tallest = MM_PER_MILLIVOLT * _TALLEST
+    return -max(24.0, min(down, tallest)), max(24.0, min(up, tallest))
 
 
 def _label_place(strip: Strip) -> tuple[float, float]:
@@ -311,7 +325,10 @@ def _draw(ax: Axes, strips: Sequence[Strip], rows: int, spacing: float, low: flo
             extent = (s.x[0], s.x[-1], y - 0.4 * spacing, y + 0.5 * spacing)
             ax.imshow(colour, extent=extent, aspect="equal", interpolation="bilinear", zorder=2)
         if s.band is not None:
-            ax.fill_between(s.x, y + s.band[0], y + s.band[1], color=s.color, alpha=0.25, lw=0, zorder=2)
+            band = ax.fill_between(
+                s.x, y + s.band[0], y + s.band[1], color=s.color, alpha=0.25, lw=0, zorder=2
+            )
+            band.set_clip_path(paper)
         (line,) = ax.plot(
             s.x, y + s.y, color=s.color, linewidth=0.8, solid_joinstyle="round", zorder=3, label=name
         )

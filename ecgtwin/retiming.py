@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .delineation import Delineation
+
 Array = NDArray[Any]
 
 _AFTER_SHARE = 0.6
@@ -16,6 +18,8 @@ _P_ONSET, _T_END = 0.24, 0.42  # seconds from R at 60 beats per minute; what lie
 _BLEND = 0.08  # seconds over which one beat gives way to the next
 _ISOELECTRIC = 0.08  # seconds before R where the heart is silent
 _SAME_TIMING = np.log(1.12)
+_REST_MS = 20.0
+"""What remains at least between P and QRS, and between T and the next P, where there was as much."""
 
 
 def retime(signal: Array, peaks: Array, new_peaks: Array, sampling_rate: float) -> NDArray[np.float32]:
@@ -81,6 +85,75 @@ def retime(signal: Array, peaks: Array, new_peaks: Array, sampling_rate: float) 
         if is_tail:
             break
     return (moved / total + level).astype(np.float32)
+
+
+def with_intervals(
+    signal: Array,
+    sampling_rate: float,
+    measured: Delineation,
+    measured_rate: float,
+    *,
+    longer_pr_ms: float = 0.0,
+    longer_qt_ms: float = 0.0,
+) -> NDArray[np.float32]:
+    """Lengthen, or shorten, PR and QT of a recording's beats of the usual kind.
+
+    QRS stays where it is. P is moved as it is, PR segment and rest between beats take up the change; ST-T
+    is stretched. No further than there is room: T ends before the next P, and P before QRS.
+
+    Parameters
+    ----------
+    signal : array (n_leads, t)
+        Millivolts.
+    sampling_rate : float
+    measured : Delineation
+        Of the same recording, at `measured_rate`.
+    measured_rate : float
+    longer_pr_ms, longer_qt_ms : float
+        In milliseconds; what was not measurable is left as it is.
+
+    Returns
+    -------
+    float32 array (n_leads, t)
+
+    Examples
+    --------
+    >>> from ecgtwin.delineation import delineate
+    >>> from ecgtwin.simulate import make_ecgs
+    >>> ecg = make_ecgs(1, 1, statements=("NORM",), random_state=0).signals[0]
+    >>> before = delineate(ecg)
+    >>> after = delineate(with_intervals(ecg, 100, before, 100, longer_pr_ms=50))
+    >>> abs(after.pr_ms - before.pr_ms - 50) < 10
+    True
+    """
+    d, step = measured, 1000 / sampling_rate
+    if not np.isfinite(d.qt_ms):
+        return np.array(signal, dtype=np.float32)
+    longer_pr_ms = step * round(longer_pr_ms / step)  # whole samples, so that P is not interpolated
+    has_p = bool(np.isfinite(d.pr_ms))
+    onsets = 1000 * np.asarray(d.beats) / measured_rate - d.onset_ms
+    starts = onsets - d.pr_ms if has_p else onsets
+    own, new = [-1e6], [-1e6]  # where waves begin and end, and where they are to
+    for onset, start, following, usual in zip(onsets, starts, [*starts[1:], 1e6], d.dominant, strict=True):
+        room = min(_REST_MS, start - own[-1])
+        if usual and has_p and room > 0:
+            latest = onset - d.p_ms - min(_REST_MS, d.pr_ms - d.p_ms)
+            place = np.clip(start - longer_pr_ms, new[-1] + room, latest)
+            own += [start, start + d.p_ms]
+            new += [place, place + d.p_ms]
+        end, rest = onset + d.qrs_ms, onset + d.qt_ms
+        own += [onset, end]
+        new += [onset, end]
+        room = min(_REST_MS, following - rest)
+        if room > 0:
+            longer = max(longer_qt_ms, 0.5 * (end - rest)) if usual else 0.0
+            own.append(rest)
+            new.append(min(rest + longer, following - room))
+    places = np.interp(np.arange(signal.shape[-1]) * step, [*new, 1e6], [*own, 1e6]) / step
+    places = np.clip(places, 0, signal.shape[-1] - 1)
+    left = np.minimum(places.astype(int), signal.shape[-1] - 2)
+    share = places - left
+    return np.asarray((1 - share) * signal[:, left] + share * signal[:, left + 1], dtype=np.float32)
 
 
 def sources(peaks: Array, new_peaks: Array, length: int) -> NDArray[np.intp]:

@@ -27,8 +27,8 @@ from ecgtwin.metrics.person_tables import retention_gallery
 from ecgtwin.nn import Conditioning, Denoiser, TwinNetworks
 from ecgtwin.pretrained import SAMPLING, Checkpoint
 from ecgtwin.rhythm import N_CHANNELS
-from ecgtwin.training import LoopSettings, TrainingData
-from ecgtwin.training.flows import fit_denoiser
+from ecgtwin.training import LoopSettings, TrainingData, flows
+from ecgtwin.training.flows import FlowData
 
 
 class Without(nn.Module):
@@ -130,6 +130,17 @@ def networks_of(pretrained, trained, arm, data):
     return networks
 
 
+_known = {}
+
+
+def flow_data(networks, data, seed):
+    """What the flow learns from: minutes of work, and the same for all arms of one transform."""
+    key = networks.architecture.latent_dim, id(data)
+    if key not in _known:
+        _known[key] = FlowData(networks, data, seed)
+    return _known[key]
+
+
 def judge(generator, real, own, judges, n):
     """What n twins of n people are worth: condition, person, and likeness to real ECGs."""
     plan = Plan.draw(real.groups, len(real), 1)
@@ -183,12 +194,15 @@ def main():
     pretrained = ECGTwinGenerator.from_pretrained().networks_
     trained = None if args.start is None else ECGTwinGenerator.from_pretrained(args.start).networks_
     for name in args.arms.split(","):
-        with patch.object(Conditioning, "context", ARMS[name][1]):
-            networks = networks_of(pretrained, trained, name, data)
+        networks = networks_of(pretrained, trained, name, data)
+        with (
+            patch.object(Conditioning, "context", ARMS[name][1]),
+            patch.object(flows, "FlowData", flow_data),
+        ):
             loop = LoopSettings(
                 args.steps, learning_rate=5e-4, ema_decay=0.98, score_every=args.steps, bf16=True
             )
-            loss = -fit_denoiser(networks, data, loop, validation=held, verbose=False)
+            loss = -flows.fit_denoiser(networks, data, loop, validation=held, verbose=False)
             for scales in ((1.0, 1.0), (3.0, 2.0)):
                 sampling = SAMPLING | {"guidance_scale": scales[0], "person_scale": scales[1]}
                 generator = ECGTwinGenerator(batch_size=32)._take(Checkpoint(networks.eval(), sampling))

@@ -1,5 +1,7 @@
 """Several ECGs in one picture."""
 
+import itertools
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -41,6 +43,15 @@ def test_a_series_shows_the_same_seconds_of_each_under_each_other(ecgs):
     np.testing.assert_allclose(step, (25, 10), atol=0.01)
 
 
+def test_deep_traces_keep_clear_of_the_row_below(ecgs):
+    signal = ecgs[0].signal.copy()
+    row = signal[LEADS.index("V1")]
+    row *= 7.0 / np.abs(row - np.median(row)).max()  # mV
+    ax = plot_series([ECG(signal)] * 3, leads=["V1"])
+    for above, below in itertools.pairwise(ax.lines):
+        assert above.get_ydata().min() > below.get_ydata().max()
+
+
 def test_a_series_refuses_what_does_not_fit(ecgs):
     with pytest.raises(InputError, match="no recordings"):
         plot_series([])
@@ -58,6 +69,17 @@ def test_one_twin_is_a_line_and_many_are_a_fan(ecgs):
     assert len([area for area in many.collections if area.get_alpha()]) == 12
     assert "80 % of 3 twins" in texts(many)[-2]
     assert {text for text in texts(many) if text in LEADS} == set(LEADS)
+
+
+def test_the_fan_of_many_twins_stays_on_the_paper(ecgs):
+    ax = plot_beats(ecgs[0], [ECG(scale * ecgs[1].signal) for scale in (1, 2, 8)])
+    (grid,) = [one for one in ax.collections if len(one.get_paths()) > 400]  # the fine one
+    paper = grid.get_datalim(ax.transData)
+    for area in ax.collections:
+        if area.get_alpha():
+            y = area.get_paths()[0].vertices[:, 1]
+            assert paper.ymin <= y.min()
+            assert y.max() <= paper.ymax
 
 
 def test_r_peaks_of_reference_and_twin_lie_on_each_other(ecgs):

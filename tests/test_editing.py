@@ -5,7 +5,7 @@ import pytest
 
 from ecgtwin import ECG, ConditionError, ECGTwinGenerator, InputError, lead_residual, load_example
 from ecgtwin.beats import r_peaks
-from ecgtwin.metrics import meets
+from ecgtwin.metrics import delineate, meets
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,30 @@ def test_premature_beats_come_with_the_statement(generator, recording):
     edited = generator.edit(native, add="PVC")
     assert not meets(native.signal[None], "PVC").any()
     assert meets(edited.signal[None], "PVC").all()
+
+
+@pytest.mark.parametrize(("statement", "interval"), [("1AVB", "pr_ms"), ("LNGQT", "qtc_ms")])
+def test_what_is_an_interval_is_that_long_and_comes_back(generator, recording, statement, interval):
+    native = recording.resample(100)
+
+    def measured(ecg):
+        return getattr(delineate(ecg.signal), interval)
+
+    half, whole = (generator.edit(native, add=statement, strength=s) for s in (0.5, 1.0))
+    assert not meets(native.signal[None], statement).any()
+    assert meets(whole.signal[None], statement).all()
+    assert measured(native) + 15 < measured(half) < measured(whole) - 15
+    back = generator.edit(whole, remove=statement, add="NORM")
+    assert measured(back) == pytest.approx(measured(native), abs=35)
+
+
+def test_block_of_the_first_degree_moves_p_and_nothing_else(generator, recording):
+    native = recording.resample(100)
+    edited = generator.edit(native, add="1AVB")
+    own = delineate(native.signal)
+    for peak in own.beats[own.dominant]:
+        after = slice(peak - int(own.onset_ms / 10), peak + 25)
+        np.testing.assert_allclose(edited.signal[:, after], native.signal[:, after], atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [52, 105])

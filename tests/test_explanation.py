@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ecgtwin import ECGTwinGenerator, InputError, load_example
+from ecgtwin.leads import LEADS
 from ecgtwin.metrics.ectopy import measure_beats
-from ecgtwin.metrics.explanations import REGIONS, as_table, explanation_table, premature_beats
+from ecgtwin.metrics.explanations import REGIONS, Region, as_table, explanation_table, premature_beats
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,23 @@ def test_nothing_is_explained_without_a_statement(tiny, reference):
         tiny.explain(reference, None)
     with pytest.raises(InputError, match="flat"):
         tiny.explain(np.zeros((12, 1000)), "PVC")
+
+
+def test_where_a_direction_is_expected_the_other_way_counts_against_it():
+    inside = np.zeros((12, 1000), dtype=bool)
+    inside[:2, 100:200] = True
+    among = np.ones_like(inside)
+    lowered = Region((0, 100), sign=-1)
+    assert lowered.score(-0.1 * inside, inside, among) == 1
+    assert lowered.score(0.1 * inside, inside, among) == 0
+    assert Region((0, 100)).score(0.1 * inside, inside, among) == 1
+
+
+def test_an_infarction_is_told_from_other_leads_at_the_same_time(reference):
+    inside, among = REGIONS["IMI"].masks(reference.signal)
+    assert set(inside.any(axis=1).nonzero()[0]) == {LEADS.index(lead) for lead in ("II", "III", "aVF")}
+    assert np.array_equal(inside.any(axis=0), among.all(axis=0))
+    assert not among.all()
 
 
 def test_the_tables_score_every_statement(tiny, reference):

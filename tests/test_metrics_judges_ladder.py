@@ -8,8 +8,8 @@ import pytest
 from conftest import REAL_DATA
 
 from ecgtwin.conditions import STATEMENTS, Condition, statement_matrix
+from ecgtwin.delineation import INTERVALS, delineate_all
 from ecgtwin.metrics.condition import age_error, macro_auroc, sex_auroc
-from ecgtwin.metrics.delineation import INTERVALS, delineate_all
 from ecgtwin.metrics.fidelity import frechet_distance, manifold
 from ecgtwin.metrics.identity import first_and_second, retrieval_top1
 from ecgtwin.metrics.judges import Judges

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from ecgtwin.delineation import INTERVALS, delineate_all, intervals
 from ecgtwin.exceptions import InputError
 from ecgtwin.leads import LEADS, lead_residual
-from ecgtwin.metrics.delineation import INTERVALS, delineate_all, intervals
 from ecgtwin.metrics.physiology import beat_consistency, interval_w1, lead_residuals
 from ecgtwin.simulate import make_ecgs
 

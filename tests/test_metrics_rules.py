@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from ecgtwin.delineation import Delineation, delineate
 from ecgtwin.exceptions import InputError
 from ecgtwin.leads import LEADS, resample
-from ecgtwin.metrics.delineation import Delineation, delineate
 from ecgtwin.metrics.ectopy import measure_beats, pacing_spikes
 from ecgtwin.metrics.rules import RULES, Measurements, meets, rule_share
 from ecgtwin.simulate import make_ecgs
@@ -22,6 +22,7 @@ HEALTHY = Delineation(
     p_ms=100.0,
     pr_ms=160.0,
     qrs_ms=90.0,
+    onset_ms=40.0,
     qt_ms=380.0,
     qtc_ms=400.0,
     axis=50.0,

@@ -1,5 +1,6 @@
 """The drawing is true to scale, whole, and leaves nothing of the caller's changed."""
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -79,6 +80,21 @@ def test_saved_picture_has_the_size_of_the_paper(tmp_path: Any) -> None:
     dark = np.flatnonzero(row[250:] < 0.5)
     centres = [run.mean() for run in np.split(dark, np.flatnonzero(np.diff(dark) > 100) + 1)]
     np.testing.assert_allclose(np.diff(centres), 250, atol=2)
+
+
+def test_pages_of_pdf_and_svg_have_the_size_of_the_paper(tmp_path: Any) -> None:
+    ax = plot_ecg(spikes())
+    size = [abs(np.subtract(*limits)) for limits in (ax.get_xlim(), ax.get_ylim())]
+    for kind, pattern in (
+        ("pdf", rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]"),
+        ("svg", rb'width="([\d.]+)pt" height="([\d.]+)pt"'),
+    ):
+        ax.figure.savefig(tmp_path / f"ecg.{kind}")
+        points = re.search(pattern, (tmp_path / f"ecg.{kind}").read_bytes())
+        assert points is not None
+        np.testing.assert_allclose([float(one) * 25.4 / 72 for one in points.groups()], size, atol=0.01)
+    assert size[0] <= 297
+    assert size[1] <= 210
 
 
 @pytest.mark.parametrize(("layout", "columns"), [("3x4", 4), ("6x2", 2), ("12x1", 1)])

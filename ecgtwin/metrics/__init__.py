@@ -4,9 +4,9 @@ Signals are ``(n, 12, t)`` in mV at 100 Hz unless said otherwise. The trained ju
 `ecgtwin.metrics.judges`, the whole report in `ecgtwin.metrics.report`.
 """
 
+from ..delineation import Delineation, delineate, delineate_all, intervals
 from .bootstrap import Figure, bootstrap, bootstrap_mean, bootstrap_ratio
 from .condition import age_error, heart_rate_error, label_auroc, macro_auroc, sex_auroc
-from .delineation import Delineation, delineate, delineate_all, intervals
 from .fidelity import frechet_distance, frechet_ratio, manifold, psd_log_distance
 from .identity import protocol_a, protocol_b, retention, retrieval_top1, verification
 from .ladder import in_order, ladder, ladder_table

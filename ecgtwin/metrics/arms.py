@@ -13,10 +13,10 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..beats import heart_rate
 from ..conditions import Condition, statement_matrix
+from ..delineation import Delineation, delineate
 from ..exceptions import InputError
 from ..generator import ECGTwinGenerator
 from ..leads import LEADS
-from .delineation import Delineation, delineate
 from .fidelity import spectra
 from .judges import Judges, Verdict
 from .physiology import beat_consistency

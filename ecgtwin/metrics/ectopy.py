@@ -9,9 +9,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from ..alignment import check_recording
 from ..beats import r_peaks
 from ..leads import resample
-from .alignment import check_recording
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]

@@ -8,13 +8,10 @@ heart rate, age or sex; undoes the edit; and measures both.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +22,11 @@ from ..beats import r_peaks
 from ..conditions import STATEMENTS, Condition
 from ..ecg import ECG, NATIVE_RATE
 from ..exceptions import InputError, QualityWarning
-from ..files import write_whole
 from ..generator import ECGTwinGenerator
 from ..leads import LEADS, independent_leads
 from ..rhythm import Beats
 from .bootstrap import Figure, bootstrap_mean
+from .commands import arguments, write_figures
 from .explanations import REGIONS
 from .judges import Judges
 from .rules import RULES, meets
@@ -77,11 +74,24 @@ _NORMAL = ("NORM", "SR")
 TASKS = [
     *(
         Task(f"add {code}", _NORMAL, (code,), {"add": code}, code)
-        for code in ("PVC", "PAC", "AFIB", "1AVB", "CLBBB", "CRBBB", "LAFB", "LVH", "AMI", "IMI", "ISC_")
+        for code in (
+            "PVC",
+            "PAC",
+            "AFIB",
+            "1AVB",
+            "CLBBB",
+            "CRBBB",
+            "LAFB",
+            "LVH",
+            "AMI",
+            "IMI",
+            "ISC_",
+            "LNGQT",
+        )
     ),
     *(
         Task(f"remove {code}", (code,), (), {"remove": code}, code)
-        for code in ("PVC", "AFIB", "1AVB", "CLBBB", "CRBBB", "LVH", "IMI")
+        for code in ["PVC", "AFIB", "1AVB", "CLBBB", "CRBBB", "LVH", "IMI", "LNGQT"]
     ),
     *(Task(f"{rate} bpm", _NORMAL, (), {"heart_rate": float(rate)}) for rate in (55, 105)),
     Task("85 years", _NORMAL, (), {"age": 85.0}),
@@ -156,12 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table and write it, with intervals, as JSON; return the exit status."""
     from ..datasets import load_ptbxl
 
-    parser = argparse.ArgumentParser(prog="python -m ecgtwin.metrics.edits", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
-    parser.add_argument("--folds", type=int, nargs="+", default=[9])
-    parser.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
-    parser.add_argument("-n", type=int, default=30, help="recordings for each kind of edit")
-    parser.add_argument("--checkpoint", default="default")
+    parser = arguments("edits", __doc__, counted="recordings for each kind of edit")
     args = parser.parse_args(argv)
     try:
         bunch = load_ptbxl(args.data, folds=args.folds)
@@ -171,17 +176,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     table = {}
     for task in TASKS:
-        rows = _chosen(task, bunch.conditions, bunch.signals)[: args.n]
+        rows = _chosen(task, bunch.conditions, bunch.signals)[args.skip : args.skip + args.n]
         if rows:
             recordings = [ECG(bunch.signals[row], condition=bunch.conditions[row]) for row in rows]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", QualityWarning)
                 table[task.name] = measure(generator, judges, task, recordings, bunch.groups[rows])
             print(task.name, "done", flush=True)
+            write_figures(args.out, table)
     print(as_table(table))
-    figures = {name: {key: one.as_dict() for key, one in row.items()} for name, row in table.items()}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out, (json.dumps(figures, indent=1) + "\n").encode())
     return 0
 
 

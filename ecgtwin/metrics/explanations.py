@@ -8,8 +8,6 @@ two moved in the same twin: the statement's own region should hold its own mass,
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,30 +23,35 @@ from ..beats import r_peaks
 from ..conditions import Condition
 from ..ecg import ECG, NATIVE_RATE
 from ..exceptions import InputError, QualityWarning
-from ..files import write_whole
 from ..generator import ECGTwinGenerator
 from ..leads import LEADS
 from ..statements import EXCLUSIVE
 from .bootstrap import Figure, bootstrap_mean
+from .commands import arguments, write_figures
 from .ectopy import measure_beats
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
-QRS, PR, ST_T, BEAT = (-60, 100), (-260, -60), (80, 420), (-100, 420)
+QRS, START, PR, ST_T, T, BEAT = (-60, 100), (-60, 0), (-260, -60), (80, 420), (160, 420), (-100, 420)
 """Milliseconds from the R peak."""
+
+_UPRIGHT = ("I", "II", "V4", "V5", "V6")
+"""Leads in which T is upright in all healthy adults."""
 
 
 @dataclass(frozen=True)
 class Region:
     """Where a statement shows: when in a beat, in which leads, in which beats.
 
-    A region of leads alone, without a span, is told from other leads within beats.
+    It is told from the whole ECG, or within a span. With a `sign` the trace is lowered or raised there.
     """
 
-    span: tuple[int, int] | None
+    span: tuple[int, int]
     leads: tuple[str, ...] = LEADS
     premature: bool = False
+    among: tuple[int, int] | None = None
+    sign: int = 0
 
     def masks(self, signal: Array) -> tuple[Mask, Mask] | None:
         """Mark the region of a twin ``(12, t)`` in mV at 100 Hz, and what it is to be told from.
@@ -62,10 +65,17 @@ class Region:
         if not len(peaks):
             return None
         offsets = 10 * (np.arange(signal.shape[1])[:, None] - peaks)
-        low, high = self.span or BEAT
-        when = np.any((offsets >= low) & (offsets < high), axis=1)
-        inside = np.asarray(np.isin(LEADS, self.leads)[:, None] & when)
-        return inside, np.broadcast_to(when if self.span is None else True, inside.shape)
+
+        def within(span: tuple[int, int]) -> Mask:
+            return np.asarray(np.any((offsets >= span[0]) & (offsets < span[1]), axis=1))
+
+        inside = np.asarray(np.isin(LEADS, self.leads)[:, None] & within(self.span))
+        return inside, np.broadcast_to(True if self.among is None else within(self.among), inside.shape)
+
+    def score(self, moved: Array, inside: Mask, among: Mask) -> float:
+        """Return the AUROC of what was moved ``(12, t)`` for being inside: 0.5 is blind, 1 perfect."""
+        strength = self.sign * moved if self.sign else np.abs(moved)
+        return float(roc_auc_score(inside[among], strength[among]))
 
 
 REGIONS = {
@@ -76,18 +86,14 @@ REGIONS = {
     "CRBBB": Region(QRS),
     "LAFB": Region(QRS, ("I", "II", "III", "aVR", "aVL", "aVF")),
     "LVH": Region(QRS, ("V1", "V2", "V3", "V5", "V6")),
-    "AMI": Region(None, ("V1", "V2", "V3", "V4")),
-    "ASMI": Region(None, ("V1", "V2", "V3")),
-    "IMI": Region(None, ("II", "III", "aVF")),
-    "ISC_": Region(ST_T),
-    "INVT": Region(ST_T),
+    # Infarction takes from R, or leaves Q; what follows it within QRS is raised.
+    "AMI": Region(START, ("V1", "V2", "V3", "V4"), among=START, sign=-1),
+    "ASMI": Region(START, ("V1", "V2", "V3"), among=START, sign=-1),
+    "IMI": Region(START, ("II", "III", "aVF"), among=START, sign=-1),
+    "ISC_": Region(ST_T, _UPRIGHT, sign=-1),
+    "INVT": Region(T, _UPRIGHT, sign=-1),
 }
 """Where textbooks say that a statement shows."""
-
-
-def score(moved: Array, inside: Mask, among: Mask) -> float:
-    """Return the AUROC of magnitudes ``(12, t)`` for being inside a region: 0.5 is blind, 1 perfect."""
-    return float(roc_auc_score(inside[among], np.abs(moved)[among]))
 
 
 def explanation_table(
@@ -124,8 +130,8 @@ def explanation_table(
             row = {key: float("nan") for key in found[code]}
             if (masks := region.masks(explained.twin.signal)) is not None:
                 own, inside, among = np.abs(explained.of(code)), *masks
-                row["own"] = score(own, *masks)
-                row["shuffled"] = score(explained.of(other), *masks)
+                row["own"] = region.score(explained.of(code), *masks)
+                row["shuffled"] = region.score(explained.of(other), *masks)
                 row["difference"] = row["own"] - row["shuffled"]
                 row["density"] = float(own[inside].mean() / own[among].mean())
             for key, value in row.items():
@@ -180,8 +186,8 @@ def as_table(table: dict[str, dict[str, Figure]]) -> str:
     return "\n".join(lines)
 
 
-def normal_people(data: Path, folds: Sequence[int], n: int) -> tuple[list[ECG], list[str]]:
-    """Return the first recordings of n people in normal sinus rhythm, and who they are."""
+def normal_people(data: Path, folds: Sequence[int], n: int, skip: int = 0) -> tuple[list[ECG], list[str]]:
+    """Return the first recordings of n people in normal sinus rhythm after `skip`, and who they are."""
     from ..datasets import load_ptbxl
 
     bunch = load_ptbxl(data, folds=list(folds))
@@ -190,25 +196,20 @@ def normal_people(data: Path, folds: Sequence[int], n: int) -> tuple[list[ECG], 
         if set(condition.statements) == {"NORM", "SR"} and bunch.groups[row] not in seen:
             seen.add(bunch.groups[row])
             rows.append(row)
-    if not rows:
-        raise InputError(f"no recording of folds {', '.join(map(str, folds))} is just NORM and SR")
-    chosen = rows[:n]
+    chosen = rows[skip : skip + n]
+    if not chosen:
+        raise InputError(f"no recording of folds {', '.join(map(str, folds))} is just NORM and SR, and left")
     people = [ECG(bunch.signals[row], condition=bunch.conditions[row]) for row in chosen]
     return people, [str(bunch.groups[row]) for row in chosen]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table and write it as JSON; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ecgtwin.metrics.explanations", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
-    parser.add_argument("--folds", type=int, nargs="+", default=[9])
-    parser.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
-    parser.add_argument("-n", type=int, default=30, help="people")
-    parser.add_argument("--checkpoint", default="default")
+    parser = arguments("explanations", __doc__, counted="people")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     try:
-        people, groups = normal_people(args.data, args.folds, args.n)
+        people, groups = normal_people(args.data, args.folds, args.n, args.skip)
         generator = ECGTwinGenerator.from_pretrained(args.checkpoint)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", QualityWarning)
@@ -221,10 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\npremature beats of PVC twins, AUROC over beats")
     for key, one in beats.items():
         print(f"{key:10s} {one}")
-    tables = {**table, "premature beats": beats}
-    figures = {code: {key: one.as_dict() for key, one in row.items()} for code, row in tables.items()}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out, (json.dumps(figures, indent=1) + "\n").encode())
+    write_figures(args.out, {**table, "premature beats": beats})
     return 0
 
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conditions import STATEMENTS, statement
+from ..delineation import INTERVALS
 from ..ecg import ECG
 from ..exceptions import InputError
 from ..files import write_whole
 from ..leads import LEADS
 from ..plotting import plot_ecg
 from .arms import Arm
-from .delineation import INTERVALS
 from .person_tables import retention_gallery
 from .rules import RULES
 from .tables import MIN_COUNT, interval_arrays

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..alignment import BEAT_RATE, aligned_beats, cut_beats, samples
+from ..delineation import INTERVALS, Delineation
 from ..exceptions import InputError
 from ..leads import LEADS, independent_leads, lead_names, twelve_leads
-from .alignment import BEAT_RATE, aligned_beats, cut_beats, samples
-from .delineation import INTERVALS, Delineation
 
 Array = NDArray[Any]
 Statements = NDArray[np.bool_] | Sequence[Set[str]]
@@ -143,8 +143,9 @@ def beat_consistency(
     n_beats = np.zeros(len(x), dtype=np.intp)
     share = np.full(len(x), np.nan)
     for i, signal in enumerate(x):
-        known = delineations[i] if delineations is not None else None
-        _, fine, at, dominant = aligned_beats(signal, sampling_rate, known)
+        known = None if delineations is None else delineations[i]
+        of_kind = None if known is None else (known.beats, known.dominant, known.beat)
+        _, fine, at, dominant = aligned_beats(signal, sampling_rate, of_kind)
         if not len(at):
             continue
         share[i] = dominant.mean()
@@ -203,7 +204,7 @@ def interval_w1(
     Parameters
     ----------
     generated, real : mapping of str to array of shape (n,)
-        What `ecgtwin.metrics.delineation.intervals` returns, in ms; NaN is left out.
+        What `ecgtwin.metrics.intervals` returns, in ms; NaN is left out.
     generated_statements, real_statements : bool array (n, n_statements) or list of sets of str, optional
         What each ECG shows, both in the same form. Then ECGs of the same statement are compared, and the
         distances of the statements averaged.

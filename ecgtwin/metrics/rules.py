@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..alignment import check_recording
+from ..delineation import Delineation, delineate
 from ..exceptions import InputError
 from ..leads import LEADS
-from .alignment import check_recording
-from .delineation import Delineation, delineate
 from .ectopy import Beats, measure_beats, pacing_spikes
 
 Array = NDArray[Any]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conditions import STATEMENTS
+from ..delineation import INTERVALS, Delineation
 from ..exceptions import InputError
 from ..leads import LEADS
 from .arms import Arm
 from .bootstrap import Figure, bootstrap, bootstrap_mean
 from .condition import age_error, macro_auroc, sex_auroc
-from .delineation import INTERVALS, Delineation
 from .entries import Arms, Entry, arms_entry, as_dicts, entry, entry_of, per_arm, spread
 from .fidelity import frechet_distance, manifold, patient_splits, spectral_distance
 from .physiology import interval_w1, lead_residuals

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from ..exceptions import InputError
-from ..leads import LEADS, independent_leads
 from .alignment import BEAT_RATE, R_INDEX, Kinds, Places, aligned_beats, cut_beats, samples
+from .exceptions import InputError
+from .leads import LEADS, independent_leads
 
 Array = NDArray[Any]
 Span = tuple[float, float]
@@ -49,6 +49,8 @@ class Delineation:
     p_ms, pr_ms, qrs_ms, qt_ms : float
         Global intervals, common to all leads; PR from the onset of P to that of QRS. NaN where not
         measurable, P and PR also where no P wave repeats from beat to beat.
+    onset_ms : float
+        From the onset of QRS to the beat's place in `beats`.
     qtc_ms : float
         QT after Fridericia: over the cube root of the mean RR interval in seconds.
     axis : float
@@ -74,6 +76,7 @@ class Delineation:
     p_ms: float
     pr_ms: float
     qrs_ms: float
+    onset_ms: float
     qt_ms: float
     qtc_ms: float
     axis: float
@@ -158,6 +161,7 @@ def delineate(signal: ArrayLike, sampling_rate: float = 100.0) -> Delineation:
         p_ms=(p[1] - p[0]) * _MS if p else np.nan,
         pr_ms=(qrs[0] - p[0]) * _MS if p else np.nan,
         qrs_ms=(qrs[1] - qrs[0]) * _MS,
+        onset_ms=(R_INDEX - qrs[0]) * _MS,
         qt_ms=qt,
         qtc_ms=float(qt / np.cbrt(mean_rr / 1000)),
         axis=_axis(beat[:, qrs[0] : qrs[1] + 1]),
@@ -381,5 +385,5 @@ def _nothing() -> Delineation:
     leads = (lead, lead, lead, lead, lead, lead, lead)
     none, no = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=bool)
     return Delineation(
-        nan, np.empty(0), nan, nan, nan, nan, nan, nan, *leads, none, no, beat, BEAT_RATE, R_INDEX
+        nan, np.empty(0), nan, nan, nan, nan, nan, nan, nan, *leads, none, no, beat, BEAT_RATE, R_INDEX
     )

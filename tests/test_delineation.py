@@ -9,9 +9,9 @@ from conftest import REAL_DATA
 
 from ecgtwin.beats import heart_rate, r_peaks
 from ecgtwin.datasets import load_example
+from ecgtwin.delineation import INTERVALS, Delineation, delineate, delineate_all, intervals
 from ecgtwin.exceptions import InputError
 from ecgtwin.leads import LEADS
-from ecgtwin.metrics.delineation import INTERVALS, Delineation, delineate, delineate_all, intervals
 from ecgtwin.simulate import make_ecgs
 
 
