@@ -1,6 +1,8 @@
 """Twins as a step of imbalanced-learn's Pipeline, with how many of them chosen by a search over persons.
 
-python examples/imbalanced_pipeline.py [--data PTBXL_DIR] [--statement LVH]
+    python examples/imbalanced_pipeline.py [--data PTBXL_DIR] [--statement LVH]
+
+Simulated persons, without ``--data``, have no LVH: there it is right bundle branch block.
 """
 
 import warnings
@@ -22,18 +24,19 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 
 def main():
     args = parser(__doc__)
-    args.add_argument("--statement", default="LVH")
+    args.add_argument("--statement")
     args.add_argument("--rows", type=int, default=400)
     args = args.parse_args()
+    statement = args.statement or ("LVH" if args.data else "CRBBB")
     X, conditions, groups = load(args.data)
     rows = np.random.default_rng(0).permutation(len(X))[: 2 * args.rows]
     X, conditions, groups = X[rows], conditions[rows], groups[rows]
-    y = np.array([int(args.statement in c.statements) for c in conditions])
+    y = np.array([int(statement in c.statements) for c in conditions])
     train, test = next(GroupShuffleSplit(1, test_size=0.5, random_state=0).split(X, y, groups))
 
     set_config(enable_metadata_routing=True)  # one `groups` for the splitter and for the step
     augmenter = TwinAugmenter(
-        mode="append", references="any", label_map={1: args.statement}, random_state=0
+        mode="append", references="any", label_map={1: statement}, random_state=0
     ).set_fit_request(groups=True, conditions=True)
     pipe = make_pipeline(
         augmenter, RandomConvolutions(), StandardScaler(), LogisticRegression(C=0.01, max_iter=2000)
