@@ -162,6 +162,33 @@ def test_sample(tiny, ecgs, what):
     check()
 
 
+def test_sample_of_almost_an_ecg(tiny, ecgs):
+    part = st.tuples(st.integers(0, 11), st.integers(0, 999), st.integers(1, 1000))
+    number = st.one_of(st.floats(width=32), st.sampled_from([0.0, 25.0, -1e4, 1e8, 1e12, 3e38]))
+
+    @few
+    @given(
+        st.integers(0, 23),
+        st.lists(st.tuples(part, st.sampled_from(["set", "add", "multiply"]), number), max_size=3),
+        st.sampled_from([1, 1, 1, -1, 1e-3, 30]),
+        st.sampled_from([1000, 1000, 997, 250, 240]),
+        st.sampled_from([100, 100, 50, 200, 333.3]),
+    )
+    def check(person, changes, scale, length, rate):
+        signal = scale * ecgs.signals[person][:, :length]
+        for (lead, start, n), how, value in changes:
+            place = signal[lead, start : start + n]
+            with np.errstate(all="ignore"):
+                place[:] = {"set": np.full_like(place, value), "add": place + value}.get(how, place * value)
+        twins = only_promised(tiny.sample, ECG(signal, sampling_rate=rate), "PVC", n_steps=1)
+        if twins is not None:
+            assert np.isfinite(twins).all()
+            assert np.abs(twins).max() < 1e6
+            assert lead_residual(twins) < 1e-4
+
+    check()
+
+
 def test_transform(tiny):
     extractor = IndividualBaseExtractor()._take(tiny._checkpoint())
 
