@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgtwin.conditions import STATEMENTS, Condition
-from ecgtwin.diffusion import row_seeds, row_uniforms
+from ecgtwin.diffusion import guided, row_seeds, row_uniforms
 from ecgtwin.leads import independent_leads
 from ecgtwin.nn import (
     ARCHITECTURES,
@@ -419,3 +419,32 @@ def test_an_unknown_own_rate_is_heard_as_unknown():
     logits = model.rate_logits(described, torch.tensor([float("nan"), 72.0]))
     assert torch.isfinite(logits).all()
     assert not torch.allclose(logits[0], logits[1], atol=1e-5)
+
+
+def test_networks_stay_on_their_device():
+    """A device without numbers stands in for CUDA: an operation that mixes it with the CPU raises."""
+    networks = TwinNetworks(ARCHITECTURES["tiny"]).to("meta")
+    width, persons = networks.architecture.latent_dim, torch.ones(2, dtype=torch.bool, device="meta")
+    conditions = encode_conditions([Condition.parse("PVC", age=50), Condition.parse("AFIB, LVH")]).to("meta")
+    what = Conditioning(
+        conditions,
+        torch.zeros(2, networks.architecture.base_dim),
+        torch.zeros(2, 8, BEAT),
+        torch.zeros(2, len(STATEMENTS)),
+        torch.zeros(2),
+        torch.zeros(2, 1000, dtype=torch.int16),
+        torch.zeros(2, N_CHANNELS, 100),
+    ).to("meta")
+    x, time = torch.zeros(2, width, 100, device="meta"), torch.zeros(2, device="meta")
+
+    def denoise(x, time, condition, person, until):
+        told = networks.tell(what.repeat(len(x) // 2), condition, person)
+        return networks.denoiser(x, time, told, until)
+
+    clean = guided(denoise, 3.0, 2.0)(x, time, time)
+    rhythms = networks.rhythm.follow(conditions, time, torch.zeros(2, 5, device="meta"))
+    signals = torch.zeros(2, 12, 500, device="meta")
+    bases = networks.extractor(signals, torch.ones(2, 12, dtype=torch.bool, device="meta"), conditions)
+    found = [clean, rhythms, bases, networks.prior.guessed(bases), networks.autoencoder.decode(clean)]
+    found += [networks.rhythm.likely_rate(conditions, time), what.conditions.keep(persons[:, None]).age]
+    assert {one.device.type for one in found} == {"meta"}
