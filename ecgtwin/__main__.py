@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--steps", type=int, help="steps of the flow")
     sample.add_argument("--guidance-scale", type=float)
     sample.add_argument("--person-scale", type=float)
+    sample.add_argument("--noise-scale", type=float)
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument(
         "--weights",
@@ -148,6 +149,7 @@ def _sample(args: argparse.Namespace) -> None:
         n_steps=args.steps,
         guidance_scale=args.guidance_scale,
         person_scale=args.person_scale,
+        noise_scale=args.noise_scale,
         random_state=args.seed,
     )
     milliseconds = 1000 * (time.perf_counter() - begun) / len(twins)
