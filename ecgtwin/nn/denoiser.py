@@ -45,9 +45,6 @@ class Told:
     present: Tensor
     context: Tensor
 
-    def __len__(self) -> int:
-        return len(self.person)
-
 
 class _Layer(nn.Module):
     """Self-attention and cross-attention, where asked for, then convolution or feed-forward.
