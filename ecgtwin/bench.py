@@ -94,15 +94,16 @@ def _shares(
 ) -> dict[str, float]:
     networks, settings, seeds = generator.networks_, generator.sampling_, row_seeds(0, n)
 
+    asked = load_example().condition
+
     def encode() -> Any:
         native, present = check_reference(as_ecg(signal, sampling_rate=rate)).native()
-        example = load_example().condition
-        return Persons.of(networks, native[None], present[None], [example]), example
+        return Persons.of(networks, native[None], present[None], [asked])
 
     def rhythms() -> Any:
         return draw_rhythms(networks, person.repeat(n), [asked] * n, seeds, settings)
 
-    person, asked = encode()
+    person = encode()
     given = rhythms()
     latents = draw_latents(networks, given, seeds, settings)
     times = {

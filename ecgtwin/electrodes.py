@@ -71,10 +71,7 @@ def cleaned(leads: Array) -> NDArray[np.float32]:
     length = leads.shape[-1]
     total = next_fast_len(length + 2 * _MARGIN, real=True)
     padded = np.pad(leads, ((0, 0), (_MARGIN, total - length - _MARGIN)), mode="reflect")
-    frequency = np.fft.rfftfreq(total, 1 / NATIVE_RATE)
-    quick = _rising(frequency, 14, 22)
-    gain = np.stack([1 - quick, quick])[:, None] * (_falling(frequency) / np.sinc(frequency / NATIVE_RATE))
-    slow, fast = irfft(rfft(padded) * gain, total)[..., _MARGIN : _MARGIN + length]
+    slow, fast = irfft(rfft(padded) * _sharp_gains(total), total)[..., _MARGIN : _MARGIN + length]
     power = uniform_filter1d(np.square(fast).mean(axis=0), 7)
     kept = power / (power + _CALM * np.median(power) + 1e-12)
     return np.asarray(slow + kept * fast, dtype=np.float32)
@@ -85,23 +82,30 @@ def electrode_noise(white: Array, levels: Array) -> NDArray[np.float32]:
     from scipy.fft import irfft, rfft
 
     length = white.shape[-1]
-    at_electrode = irfft(rfft(white) * _noise_gain(length), length) * levels[:, None]
+    at_electrode = irfft(rfft(white) * _noise_gain(length), length) * levels[:, None].astype(np.float32)
     right, left, foot = at_electrode[:3]
     chest = at_electrode[3:] - at_electrode[:3].mean(axis=0)
     return np.concatenate([[left - right, foot - right], chest]).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
-def _noise_gain(length: int) -> NDArray[np.float64]:
+def _sharp_gains(length: int) -> NDArray[np.float32]:
+    """Gains ``(2, 1, length // 2 + 1)`` for slow waves and quick ones, which together undo the average."""
+    frequency = np.fft.rfftfreq(length, 1 / NATIVE_RATE)
+    quick, sharp = _rising(frequency, 14, 22), _falling(frequency) / np.sinc(frequency / NATIVE_RATE)
+    return np.asarray(np.stack([1 - quick, quick])[:, None] * sharp, dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _noise_gain(length: int) -> NDArray[np.float32]:
     """Gains ``(length // 2 + 1,)`` that give white noise the spectrum of muscles and a level of 1.
 
     The spectrum is that of the tenth of PTB-XL's recordings with most noise, between QRS complexes.
     """
     frequency = np.fft.rfftfreq(length, 1 / NATIVE_RATE)
     gain = _rising(frequency, 10, 16) * (20 / np.maximum(frequency, 1)) ** 0.85 * _falling(frequency)
-    return np.asarray(
-        gain / np.sqrt(np.mean(np.square(gain * response(frequency, _QUICK, "high", NATIVE_RATE))))
-    )
+    heard = gain * response(frequency, _QUICK, "high", NATIVE_RATE)
+    return np.asarray(gain / np.sqrt(np.mean(np.square(heard))), dtype=np.float32)
 
 
 def _rising(frequency: Array, low: float, high: float) -> NDArray[np.float64]:

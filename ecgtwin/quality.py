@@ -151,7 +151,7 @@ def findings(signal: Array, leads: Sequence[str], rate: float, native: Array) ->
             f"the {rate:g} Hz given?"
         )
     elif len(rows) >= 6 and mean_rate(peaks) > 100 and _typical_quick_share(native) > _QUICK_SHARE:
-        # 1 of 2,183 real recordings (3 of fold 7); of those sped up twice half, and a quarter more are refused.
+        # 1 of 2,183 real recordings, 3 of fold 7; of those sped up twice half, a quarter more are refused.
         found.append(
             f"{mean_rate(peaks):.0f} bpm with waves this quick; is the true sampling rate lower than the "
             f"{rate:g} Hz given, or is it an infant's heart?"
