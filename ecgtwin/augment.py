@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
@@ -333,7 +333,8 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             y = labels_of_rows(y, n)
             if self.mode == "append":
                 check_classification_targets(y)
-            labels = Labels.of(y)
+            if type_of_target(y) != "continuous":  # a number to regress on is no class
+                labels = Labels.of(y)
         # Of labels a patient's twins need the classes, and whether they are columns.
         self._labels = None if labels is None else replace(labels, y=labels.y[:0], member=labels.member[:0])
         own = None if conditions is None else as_conditions(conditions, None, n)

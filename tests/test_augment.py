@@ -258,3 +258,12 @@ def test_nothing_is_warned_of_clean_recordings(frozen, ecgs, y):
     with warnings.catch_warnings():
         warnings.simplefilter("error", QualityWarning)
         of(frozen).fit_transform(ecgs.signals, y)
+
+
+def test_numbers_to_regress_on_are_no_classes(tiny, ecgs):
+    augmenter = TwinAugmenter(generator=tiny, p=1.0, random_state=0)
+    ages = np.linspace(20, 80, len(ecgs.signals)) + 0.5
+    twins = augmenter.fit_transform(ecgs.signals, ages, conditions=ecgs.conditions)
+    unlabelled = augmenter.fit_transform(ecgs.signals, conditions=ecgs.conditions)
+    np.testing.assert_array_equal(twins, unlabelled)
+    assert augmenter._labels is None
