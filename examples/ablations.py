@@ -119,14 +119,15 @@ def networks_of(pretrained, trained, arm, data):
     kept = pretrained.state_dict()
     kept = {key: value for key, value in kept.items() if not key.startswith(("denoiser.", "autoencoder."))}
     networks.load_state_dict(kept, strict=False)
-    networks.autoencoder.fit(independent_leads(data.signals))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         networks.denoiser = make(architecture)
-    networks.denoiser.spread.copy_(networks.autoencoder.spread)
     if trained is not None and not changes:
         networks.autoencoder.load_state_dict(trained.autoencoder.state_dict())
         networks.denoiser.load_state_dict(trained.denoiser.state_dict(), strict=False)
+    else:
+        networks.autoencoder.fit(independent_leads(data.signals))
+        networks.denoiser.spread.copy_(networks.autoencoder.spread)
     return networks
 
 

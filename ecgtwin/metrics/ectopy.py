@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..alignment import check_recording
 from ..beats import r_peaks
+from ..filters import filtered
 from ..leads import resample
 
 Array = NDArray[Any]
@@ -218,7 +219,7 @@ def pacing_spikes(signal: ArrayLike, sampling_rate: float = 100.0) -> NDArray[np
     [100, 200, 300, 400, 500, 600, 700, 800, 900]
     """
     from scipy.ndimage import maximum_filter1d, uniform_filter1d
-    from scipy.signal import butter, find_peaks, sosfiltfilt
+    from scipy.signal import find_peaks
 
     x = resample(check_recording(signal, sampling_rate), sampling_rate, SPIKE_RATE)
     if x.shape[1] < 50:  # the filters need some length
@@ -227,8 +228,8 @@ def pacing_spikes(signal: ArrayLike, sampling_rate: float = 100.0) -> NDArray[np
     def size(band: Array) -> Array:
         return np.sqrt(np.maximum(uniform_filter1d(np.square(band).sum(axis=0), 3), 0))  # rounding
 
-    ripple = size(sosfiltfilt(butter(4, 38, "highpass", fs=SPIKE_RATE, output="sos"), x, axis=1))
-    slow = size(sosfiltfilt(butter(2, [5, 25], "bandpass", fs=SPIKE_RATE, output="sos"), x, axis=1))
+    ripple = size(filtered(x, 38.0, "highpass", SPIKE_RATE, order=4))
+    slow = size(filtered(x, (5.0, 25.0), "bandpass", SPIKE_RATE))
     found, _ = find_peaks(ripple, height=0.04, distance=10)
     found = found[ripple[found] > 0.12 * maximum_filter1d(slow, 3)[found]]
     return np.round(found * sampling_rate / SPIKE_RATE).astype(np.intp)
