@@ -42,26 +42,29 @@ def check_recording(signal: ArrayLike, sampling_rate: float) -> Array:
 
 
 def aligned_beats(
-    signal: ArrayLike, sampling_rate: float, known: tuple[Places, Kinds, Array] | None = None
+    signal: ArrayLike,
+    sampling_rate: float,
+    peaks: Places | None = None,
+    known: tuple[Kinds, Array] | None = None,
 ) -> tuple[Places, Array, Places, Kinds]:
     """Find the beats of ``(12, n_times)``, and align them on each other at 500 Hz.
 
-    Where R peaks, which of them are of the dominant kind and the representative beat are `known`, they
-    are aligned on this.
+    R peaks that are known are not searched for; where it is also `known` which of them are of the dominant
+    kind, and the representative beat, they are aligned on this.
 
     Returns the R peaks in samples of the signal, the signal ``(12, m)`` at 500 Hz, its samples of the
     aligned beats, and which beats are of the dominant kind.
     """
     signal = check_recording(signal, sampling_rate)
-    peaks = r_peaks(signal, sampling_rate) if known is None else known[0]
+    peaks = r_peaks(signal, sampling_rate) if peaks is None else peaks
     if not len(peaks):
         return peaks, signal, peaks, np.zeros(0, dtype=bool)
     fine = resample(signal - np.median(signal, axis=1, keepdims=True), sampling_rate, BEAT_RATE)
     at = np.round(peaks * (BEAT_RATE / sampling_rate)).astype(np.intp)
     if known is None:
         return peaks, fine, *_dominant(independent_leads(fine), at)
-    qrs = independent_leads(known[2])[:, R_INDEX - samples(80) : R_INDEX + samples(80)]
-    return peaks, fine, _align(independent_leads(fine), at, qrs)[0], known[1]
+    qrs = independent_leads(known[1])[:, R_INDEX - samples(80) : R_INDEX + samples(80)]
+    return peaks, fine, _align(independent_leads(fine), at, qrs)[0], known[0]
 
 
 def cut_beats(x: Array, at: Places, before: int, after: int) -> Array:

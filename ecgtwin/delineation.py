@@ -94,7 +94,7 @@ class Delineation:
     r_index: int
 
 
-def delineate(signal: ArrayLike, sampling_rate: float = 100.0) -> Delineation:
+def delineate(signal: ArrayLike, sampling_rate: float = 100.0, *, peaks: Places | None = None) -> Delineation:
     """Measure one 12-lead ECG in the manner of the clinical programs, on its representative beat.
 
     The beats are aligned on each other at 500 Hz and sorted by the shape of QRS; the median of the most
@@ -109,6 +109,8 @@ def delineate(signal: ArrayLike, sampling_rate: float = 100.0) -> Delineation:
         Millivolts, standard lead order.
     sampling_rate : float
         Samples per second.
+    peaks : int array, optional
+        R peaks as sample numbers; by default those of `ecgtwin.beats.r_peaks`.
 
     Returns
     -------
@@ -139,7 +141,7 @@ def delineate(signal: ArrayLike, sampling_rate: float = 100.0) -> Delineation:
     x = np.asarray(signal, dtype=np.float64)
     if x.ndim != 2:
         raise InputError(f"expected one ECG of shape (12, n_times), got {x.shape}")
-    peaks, fine, at, dominant = aligned_beats(x, sampling_rate)
+    peaks, fine, at, dominant = aligned_beats(x, sampling_rate, peaks)
     if not len(peaks):
         return _nothing()
     rr = np.diff(at) * _MS

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .beats import heart_rate
+from .beats import mean_rate, r_peaks
 from .conditions import Condition
 from .exceptions import ConditionError, InputError, QualityWarning
 from .headers import check_header, read_header
@@ -113,7 +113,12 @@ class ECG:
     @cached_property
     def heart_rate(self) -> float:
         """Mean ventricular rate in beats per minute; NaN with fewer than two beats."""
-        return heart_rate(self.native()[0])
+        return mean_rate(self.native_peaks)
+
+    @cached_property
+    def native_peaks(self) -> NDArray[np.intp]:
+        """R peaks, as samples of `native`."""
+        return r_peaks(self.native()[0])
 
     def native(self) -> tuple[Array, NDArray[np.bool_]]:
         """Return the signal as networks see it, ``(12, n_times)`` at 100 Hz, and which leads are there.
@@ -133,7 +138,10 @@ class ECG:
     def findings(self) -> tuple[str, ...]:
         """What to know before it is used as a reference, in words: flat or clipped leads, hum, wander, ..."""
         leads = tuple(self.leads or LEADS)
-        return (*self.notes, *findings(self.signal, leads, self.sampling_rate, self.native()[0]))
+        return (
+            *self.notes,
+            *findings(self.signal, leads, self.sampling_rate, self.native()[0], self.native_peaks),
+        )
 
     def select(self, leads: Iterable[str]) -> ECG:
         """Return the ECG with these leads, in this order; limb leads are computed where possible."""
@@ -516,4 +524,6 @@ def check_reference(ecg: ECG, *, name: str = "the reference") -> ECG:
 def reason_to_refuse(ecg: ECG) -> str | None:
     """Return why no twin can be made of an ECG, in words; None if one can."""
     reason = refused_values(ecg.signal, tuple(ecg.leads or LEADS), ecg.sampling_rate)
-    return reason if reason is not None else refused_rhythm(*ecg.native(), ecg.sampling_rate)
+    return (
+        reason if reason is not None else refused_rhythm(*ecg.native(), ecg.native_peaks, ecg.sampling_rate)
+    )

@@ -285,13 +285,14 @@ def difference(
     times = torch.sigmoid(torch.linspace(low, high, n_steps + 1))
     for start, size in windows(length):
         beats = peaks[(peaks >= start) & (peaks < start + size)] - start
-        given = conditioning(person.repeat(2), encode_conditions(sides).to(device), [beats, beats], size).to(
-            device
-        )
+        asked = encode_conditions(sides).to(device)
+        given = conditioning(networks.prior, person.repeat(2), asked, [beats, beats], size)
+        given = replace(given, intervals=given.intervals[:1].expand(2, -1))  # changed apart from the shape
         window = np.zeros((8, size), dtype=np.float32)
         seen = min(size, length - start)
         window[:, :seen] = (leads - level)[:, start : start + seen]
-        filled = replay(networks.prior(person.own, given.rates[:1]) + person.residuals, given.offsets[:1])
+        one = torch.ones(1, dtype=torch.bool, device=device)
+        filled = replay(given[:1].beats(networks.prior, one), given.offsets[:1])
         window[missing] = filled[0].cpu().numpy()[missing]
         latents = networks.autoencoder.encode(torch.from_numpy(window[None]).to(device))
         noise = heun(flow(networks, given[:1], settings), latents, times.flip(0))
@@ -328,7 +329,8 @@ def _guessed(networks: TwinNetworks, ecg: ECG) -> list[str]:
     """Return the statements that the person's base vector tells, where the recording does not say."""
     native, present = ecg.native()
     own = Persons.of(networks, native[None], present[None], [ecg.condition]).own[0]
-    return [code for code, share in zip(STATEMENTS, own.tolist(), strict=True) if share > 0.5] or ["NORM"]
+    shares = own[: len(STATEMENTS)].tolist()
+    return [code for code, share in zip(STATEMENTS, shares, strict=True) if share > 0.5] or ["NORM"]
 
 
 def _fitted(signal: Array, length: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,8 +17,16 @@ from .exceptions import InputError
 from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
 from .recordings import Persons
-from .rhythm import BEFORE
-from .sampling import Request, conditioning, decode, draw_rhythms, flow, like_reference
+from .rhythm import BEFORE, usual_beats, with_typical_beat
+from .sampling import (
+    Request,
+    conditioning,
+    counterfactual_beats,
+    decode,
+    draw_rhythms,
+    flow,
+    like_reference,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,8 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
     sides = [target, *(target.replace(statements=[one for one in codes if one != code]) for code in codes)]
     asked = encode_conditions(sides).to(device)
-    given = conditioning(person.repeat(len(sides)), asked, [peaks] * len(sides)).to(device)
+    given = conditioning(networks.prior, person.repeat(len(sides)), asked, [peaks] * len(sides))
+    given = replace(given, intervals=given.intervals + (drawn.intervals - given.intervals[:1]))
     predict = flow(networks, given, settings)
 
     architecture = networks.architecture
@@ -109,6 +118,11 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     has_person = torch.full((len(sides),), settings["person_scale"] > 0, device=device)
     context = given.context(networks.autoencoder, networks.prior, has_person)[:, : architecture.latent_dim]
     parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]])).cpu().numpy()
+    # What a statement moves in the typical beat, it moves by two ways: as `decode` joins them.
+    usual = usual_beats(networks.autoencoder.decode(x)[0].cpu().numpy(), peaks)
+    beats, beat_shares = counterfactual_beats(networks, given, settings)
+    for i, beat in enumerate(beats[:1] - beats[1:]):
+        parts[i] = with_typical_beat(parts[i], peaks, beat, beat_shares[0], usual)
     like = request.references[0] if request.references else None
     signal, *arrays = like_reference(
         np.concatenate([decode(networks, x, given[:1], seed, settings), parts]), like

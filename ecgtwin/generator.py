@@ -86,7 +86,8 @@ class ECGTwinGenerator(PretrainedWeights):
     networks_ : TwinNetworks
     sampling_ : dict
         ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale``, ``beat_variation`` (how much of the
-        differences between beats is kept) and ``noise_scale`` chosen for the weights.
+        differences between beats is kept), ``counterfactual_share`` (how much of a typical beat is the
+        counterfactual one) and ``noise_scale`` chosen for the weights.
     training_ : dict
         Where the weights come from.
     source_ : str, path or None

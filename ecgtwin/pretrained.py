@@ -28,7 +28,7 @@ from .hub import download, find_source, sha256_of, upload
 from .leads import INDEPENDENT_LEADS
 from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 SAMPLING: dict[str, Any] = {
     "n_steps": 8,
@@ -36,6 +36,7 @@ SAMPLING: dict[str, Any] = {
     "guidance_scale": 4.0,
     "person_scale": 2.0,
     "beat_variation": 0.25,
+    "counterfactual_share": 0.6,
     "noise_scale": 1.0,
 }
 """How to sample where nothing was chosen on validation patients."""
@@ -71,7 +72,8 @@ class Checkpoint:
     networks : TwinNetworks
     sampling : dict
         Default ``n_steps``, ``sampler``, ``guidance_scale``, ``person_scale``, ``beat_variation`` (how much
-        of the differences between beats is kept) and ``noise_scale``, chosen on validation patients.
+        of the differences between beats is kept), ``counterfactual_share`` (how much of a typical beat is
+        the counterfactual one) and ``noise_scale``, chosen on validation patients.
     training : dict
         Data, folds and settings that the weights come from, and figures measured on them.
     sha256 : str, optional

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .beats import mean_rate, r_peaks
+from .beats import mean_rate
 from .filters import filtered
 from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, limb_lead_order
 
@@ -86,10 +86,9 @@ def flat_leads(signal: Array) -> NDArray[np.bool_]:
     return np.ptp(signal, axis=-1) < FLAT_MILLIVOLTS
 
 
-def refused_rhythm(native: Array, present: NDArray[np.bool_], rate: float) -> str | None:
+def refused_rhythm(native: Array, present: NDArray[np.bool_], peaks: Array, rate: float) -> str | None:
     """Return why a signal ``(12, n_times)`` at 100 Hz holds no heart's rhythm; None if it does."""
     signal = native[present]
-    peaks = r_peaks(native)
     beats_per_minute = mean_rate(peaks)
     if isfinite(beats_per_minute) and not 20 <= beats_per_minute <= 300:
         return f"heart rate {beats_per_minute:.0f} bpm lies outside 20-300; is the sampling rate right?"
@@ -113,7 +112,9 @@ def refused_rhythm(native: Array, present: NDArray[np.bool_], rate: float) -> st
     return None
 
 
-def findings(signal: Array, leads: Sequence[str], rate: float, native: Array) -> tuple[str, ...]:
+def findings(
+    signal: Array, leads: Sequence[str], rate: float, native: Array, peaks: Array
+) -> tuple[str, ...]:
     """Return what the caller should know of an ECG that can be used, in words."""
     found = []
     flat = flat_leads(signal)
@@ -141,7 +142,6 @@ def findings(signal: Array, leads: Sequence[str], rate: float, native: Array) ->
         found.append(f"the baseline wanders by {wander:.1f} mV; it is high-pass filtered")
     if spikes := _pacing_spikes(signal[alive], rate):
         found.append(f"{spikes} spikes as of a pacemaker; they are kept")
-    peaks = r_peaks(native)
     if len(peaks) < 2:
         found.append(f"{'one beat' if len(peaks) else 'no beat'} was found: its heart rate is not known")
     elif len(rows) >= 6 and mean_rate(peaks) < 50 and sharpness(native) < 0.4:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +32,7 @@ from .ecg import (
 )
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, resample
-from .nn import BaseExtractor, TwinNetworks, encode_conditions, statement_matrix
+from .nn import BaseExtractor, TwinNetworks, encode_conditions, facts_of, open_facts
 from .quality import MAX_MILLIVOLTS, content_counts
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
@@ -172,34 +172,45 @@ class Persons:
     bases : Tensor (n, base_dim)
         Base vectors.
     residuals : Tensor (n, 8, BEAT)
-        What is their own in a typical beat, in mV.
-    own : Tensor (n, 71)
-        The statements of their recordings, as probabilities where they had to be guessed.
+        What is their own in a registered beat, in mV.
+    own_intervals : Tensor (n, 5)
+        What is their own in the intervals of a beat, as logs.
+    own : Tensor (n, N_FACTS)
+        The facts of their recordings, guessed (statements as probabilities) where not known.
     rates : Tensor (n,)
         Beats per minute; NaN where not known.
     """
 
     bases: Tensor
     residuals: Tensor
+    own_intervals: Tensor
     own: Tensor
     rates: Tensor
 
     @classmethod
     def of(
-        cls, networks: TwinNetworks, signals: Array, present: Array, conditions: Sequence[Condition]
+        cls,
+        networks: TwinNetworks,
+        signals: Array,
+        present: Array,
+        conditions: Sequence[Condition],
+        peaks: Sequence[NDArray[np.intp]] | None = None,
     ) -> Self:
         """Describe persons by recordings ``(n, 12, t)`` in mV at 100 Hz, of which `present` leads count."""
         device = networks.autoencoder.basis.device
         bases = pooled_base_vectors(networks.extractor, signals, present, conditions).to(device)
-        beats = Beats.of(signals)
-        statements = statement_matrix(encode_conditions(conditions)).to(device)
-        told = statements.any(dim=1, keepdim=True)
-        own = torch.where(told, statements, networks.prior.guessed(bases))
-        rates = torch.from_numpy(beats.rates).to(device)
-        expected = networks.prior(own, rates)
-        found = torch.isfinite(rates)[:, None, None]
-        residuals = (torch.from_numpy(beats.typical).to(device) - expected) * found
-        return cls(bases, known_leads(residuals, present), own, rates)
+        beats = Beats.of(signals, peaks)
+        prior = networks.prior
+        known = facts_of(encode_conditions(conditions)).to(device)
+        everybody = torch.ones(len(known), dtype=torch.bool, device=device)
+        own = open_facts(known, prior.guessed(bases), prior.usual, everybody)
+        typical, rates, intervals = (
+            torch.from_numpy(part).to(device) for part in (beats.typical, beats.rates, beats.intervals)
+        )
+        found = torch.isfinite(rates)[:, None]
+        residuals = prior.residuals(typical, intervals, own, rates) * found[..., None]
+        own_intervals = prior.own_intervals(intervals, own, rates) * found
+        return cls(bases, known_leads(residuals, present), own_intervals, own, rates)
 
     @classmethod
     def pooled(cls, networks: TwinNetworks, references: Sequence[ECG]) -> Self:
@@ -209,11 +220,13 @@ class Persons:
             base = torch.zeros(1, networks.architecture.base_dim, device=device)
             usual = networks.prior.usual[None]
             rate = usual.new_full((1,), float("nan"))
-            return cls(base, torch.zeros_like(networks.prior(usual, rate)), usual, rate)
+            prior = networks.prior
+            nothing = torch.zeros_like(prior(usual, rate)), torch.zeros_like(prior.intervals(usual, rate))
+            return cls(base, *nothing, usual, rate)
         parts, leads = [], []
         for ecg in references:
             signal, present = ecg.native()
-            parts.append(cls.of(networks, signal[None], present[None], [ecg.condition]))
+            parts.append(cls.of(networks, signal[None], present[None], [ecg.condition], [ecg.native_peaks]))
             beats = float(torch.isfinite(parts[-1].rates))
             leads.append(known_leads(torch.full((1, len(INDEPENDENT_LEADS), 1), beats), present[None]))
         if len(parts) == 1:
@@ -223,16 +236,17 @@ class Persons:
             F.normalize(torch.cat([part.bases for part in parts]).sum(dim=0, keepdim=True), dim=-1),
             torch.cat([part.residuals for part in parts]).sum(dim=0, keepdim=True)
             / weight.sum(dim=0).clamp(min=1),
+            torch.cat([part.own_intervals for part in parts]).mean(dim=0, keepdim=True),
             torch.cat([part.own for part in parts]).mean(dim=0, keepdim=True),
             torch.cat([part.rates for part in parts]).nanmean(dim=0, keepdim=True),
         )
 
     def __getitem__(self, rows: slice) -> Persons:
-        return Persons(self.bases[rows], self.residuals[rows], self.own[rows], self.rates[rows])
+        return Persons(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def repeat(self, times: int) -> Persons:
         """Repeat one person."""
-        parts = (self.bases, self.residuals, self.own, self.rates)
+        parts = (getattr(self, field.name) for field in fields(self))
         return Persons(*(part.expand(times, *part.shape[1:]) for part in parts))
 
 

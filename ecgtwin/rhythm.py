@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beats import mean_rate, r_peaks
+from .delineation import delineate
 from .ecg import NATIVE_RATE
 from .leads import independent_leads
 
@@ -34,7 +35,7 @@ _LONGEST = 3.0  # seconds; further away is as good as never
 
 @dataclass(frozen=True)
 class Beats:
-    """The R peaks of recordings, and a typical beat of each.
+    """The R peaks of recordings, a typical beat of each, and its intervals.
 
     Parameters
     ----------
@@ -44,11 +45,14 @@ class Beats:
         The median beat in mV, aligned on R, of the 8 independent leads; 0 is the lead's own median.
     rates : float32 array (n,)
         Beats per minute; NaN where there are fewer than two beats.
+    intervals : float32 array (n, 5)
+        Logs of PR, P, R peak time, QRS and QT in ms; NaN where not measurable.
     """
 
     peaks: Sequence[NDArray[np.intp]]
     typical: NDArray[np.float32]
     rates: NDArray[np.float32]
+    intervals: NDArray[np.float32]
 
     @classmethod
     def of(cls, signals: Array, peaks: Sequence[NDArray[np.intp]] | None = None) -> Self:
@@ -59,7 +63,11 @@ class Beats:
             typical_beat(independent_leads(one), found) for one, found in zip(signals, peaks, strict=True)
         ]
         rates = [mean_rate(found) for found in peaks]
-        return cls(peaks, np.array(typical, dtype=np.float32), np.array(rates, dtype=np.float32))
+        measured = [
+            delineate(one, NATIVE_RATE, peaks=found) for one, found in zip(signals, peaks, strict=True)
+        ]
+        intervals = np.log([(d.pr_ms, d.p_ms, d.onset_ms, d.qrs_ms, d.qt_ms) for d in measured])
+        return cls(peaks, *(np.array(part, dtype=np.float32) for part in (typical, rates, intervals)))
 
 
 def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
@@ -75,8 +83,10 @@ def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
     inside = offsets < BEAT
     stacked = np.full((len(peaks), len(leads), BEAT), np.nan, dtype=np.float32)
     stacked[owners[inside], :, offsets[inside]] = leads[:, inside].T
-    present = np.isfinite(stacked).any(axis=0)
-    return np.nanmedian(np.where(present, stacked, 0), axis=0).astype(np.float32)
+    ordered = np.sort(stacked, axis=0)  # what is missing comes last
+    count = np.isfinite(ordered).sum(axis=0)
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2])
+    return np.where(count > 0, np.take_along_axis(ordered, middle, axis=0).mean(axis=0), 0)
 
 
 def beat_offsets(peaks: Array, length: int) -> NDArray[np.int16]:
@@ -154,12 +164,7 @@ def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.flo
     padded = np.pad(leads, ((0, 0), (_STEADY_BEFORE, _STEADY_AFTER)), mode="edge")
     places = peaks[:, None] + _STEADY_BEFORE + offsets  # (k, w)
     beats = padded[:, places].transpose(1, 0, 2)  # (k, n_leads, w)
-
-    complexes = beats[:, :, (offsets >= -8) & (offsets < 10)].reshape(len(peaks), -1)
-    complexes = complexes - complexes.mean(axis=1, keepdims=True)
-    usual = np.median(complexes, axis=0)
-    scale = np.linalg.norm(complexes, axis=1) * np.linalg.norm(usual)
-    alike = complexes @ usual > _SAME_ORIGIN * np.maximum(scale, 1e-9)
+    alike = usual_beats(leads, peaks)
     whole = (peaks >= 5 - _QRS[0]) & (peaks < length - _QRS[1] - 5)
     if (alike & whole).sum() < 3:
         return np.asarray(leads, dtype=np.float32)
@@ -176,3 +181,50 @@ def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.flo
     steady = padded.T.copy()
     np.subtract.at(steady, places.ravel(), change.transpose(0, 2, 1).reshape(-1, len(leads)))
     return np.ascontiguousarray(steady[_STEADY_BEFORE : _STEADY_BEFORE + length].T, dtype=np.float32)
+
+
+def usual_beats(leads: Array, peaks: Array) -> NDArray[np.bool_]:
+    """Tell which beats of a recording ``(n_leads, t)`` have the origin that most have: of an equal QRS."""
+    padded = np.pad(leads, ((0, 0), (8, 10)), mode="edge")
+    places = peaks[:, None] + np.arange(18)
+    complexes = padded[:, places].transpose(1, 0, 2).reshape(len(peaks), -1)
+    complexes = complexes - complexes.mean(axis=1, keepdims=True)
+    usual = np.median(complexes, axis=0)
+    scale = np.linalg.norm(complexes, axis=1) * np.linalg.norm(usual)
+    return np.asarray(complexes @ usual > _SAME_ORIGIN * np.maximum(scale, 1e-9))
+
+
+_EDGE = 8  # samples over which a change of beats fades at both of their ends
+
+
+def with_typical_beat(
+    leads: Array, peaks: Array, beat: Array, share: float | Array, usual: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Bring the typical beat of a recording ``(n_leads, t)`` nearer to another one.
+
+    What beats differ by from the typical one stays, as do beats of another origin.
+
+    Parameters
+    ----------
+    leads : array (n_leads, t)
+        Millivolts at 100 Hz.
+    peaks : int array
+        R peaks, as sample numbers.
+    beat : array (n_leads, BEAT)
+        Millivolts.
+    share : float or array (n_leads, 1)
+        0 leaves the beats as they are, 1 makes `beat` the typical one.
+    usual : bool array, optional
+        The beats that are changed; by default the `usual_beats`.
+    """
+    if not len(peaks):
+        return np.asarray(leads, dtype=np.float32)
+    usual = usual_beats(leads, peaks) if usual is None else usual
+    place = np.arange(BEAT)
+    fading = np.clip(np.minimum(place + 1, BEAT - place) / _EDGE, 0, 1)
+    change = share * fading * (beat - typical_beat(leads, peaks))
+    offsets = beat_offsets(peaks, leads.shape[-1])
+    inside = (offsets < BEAT) & usual[_owners(peaks, leads.shape[-1])]
+    changed = np.array(leads, dtype=np.float32)
+    changed[:, inside] += change[:, offsets[inside]]
+    return changed

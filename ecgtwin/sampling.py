@@ -21,9 +21,18 @@ from .electrodes import ELECTRODES, cleaned, electrode_noise
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .memory import check_fits
-from .nn import ConditionArrays, Conditioning, Told, TwinNetworks, encode_conditions
+from .nn import (
+    BeatPrior,
+    ConditionArrays,
+    Conditioning,
+    Told,
+    TwinNetworks,
+    encode_conditions,
+    facts_of,
+    open_facts,
+)
 from .recordings import Persons, as_references
-from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats
+from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats, with_typical_beat
 
 Seeds = Sequence[tuple[int, int]]
 
@@ -141,10 +150,9 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"{key} must be a number from 0 to {MAX_SCALE:g}, got {shown(scale)}")
         if scale > USUAL_SCALE:
             _warn(f"{key}={scale:g}: above {USUAL_SCALE:g} twins are exaggerated beyond any ECG")
-    if not 0 <= settings["beat_variation"] <= 1:
-        raise InputError(
-            f"beat_variation must be a number from 0 to 1, got {shown(settings['beat_variation'])}"
-        )
+    for key in ("beat_variation", "counterfactual_share"):
+        if not 0 <= settings[key] <= 1:
+            raise InputError(f"{key} must be a number from 0 to 1, got {shown(settings[key])}")
     return settings
 
 
@@ -243,10 +251,16 @@ def draw_rhythms(
     uniforms = torch.from_numpy(row_uniforms(seeds, MAX_BEATS * -(-length // NATIVE_LENGTH))).to(own)
     times = networks.rhythm.draw(asked, own, uniforms, seconds)
     peaks = [np.unique((NATIVE_RATE * one.cpu().numpy()).astype(np.intp)) for one in times]
-    return conditioning(persons, asked, peaks, length)
+    if not settings["person_scale"]:  # nobody's intervals: anybody's
+        prior = networks.prior
+        normal = np.array([row_generator(seed, "intervals").standard_normal(5) for seed in seeds], np.float32)
+        anybody = torch.from_numpy(normal).to(own) @ prior.interval_spread.T
+        persons = replace(persons, own=prior.usual.expand_as(persons.own), own_intervals=anybody)
+    return conditioning(networks.prior, persons, asked, peaks, length)
 
 
 def conditioning(
+    prior: BeatPrior,
     persons: Persons,
     asked: ConditionArrays,
     peaks: Sequence[NDArray[np.intp]],
@@ -254,7 +268,9 @@ def conditioning(
 ) -> Conditioning:
     """Return what a flow is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
     device = persons.rates.device
-    rates = np.array([mean_rate(one) for one in peaks], dtype=np.float32)
+    rates = torch.tensor([mean_rate(one) for one in peaks], dtype=torch.float32, device=device)
+    everybody = torch.ones(len(rates), dtype=torch.bool, device=device)
+    facts = open_facts(facts_of(asked), persons.own, prior.usual, everybody)
     offsets = np.array([beat_offsets(one, length) for one in peaks])
     rhythm = np.array([rhythm_channels(one, length) for one in peaks])
     return Conditioning(
@@ -262,7 +278,8 @@ def conditioning(
         persons.bases,
         persons.residuals,
         persons.own,
-        torch.from_numpy(rates).to(device),
+        rates,
+        prior.intervals(facts, rates) + persons.own_intervals,
         torch.from_numpy(offsets).to(device),
         torch.from_numpy(rhythm).to(device),
     )
@@ -357,15 +374,34 @@ def decode(
 ) -> NDArray[np.float32]:
     """Turn latents into 8-lead signals ``(n, 8, t)`` in mV: the beats of one heart, as electrodes hear it."""
     leads = networks.autoencoder.decode(latents).cpu().numpy()
-    beats = given.offsets.cpu().numpy() == BEFORE
-    for row, (seed, peaks) in enumerate(zip(seeds, beats, strict=True)):
-        leads[row] = cleaned(steady_beats(leads[row], np.flatnonzero(peaks), settings["beat_variation"]))
+    places = given.offsets.cpu().numpy() == BEFORE
+    beats, shares = counterfactual_beats(networks, given, settings)
+    for row, (seed, at) in enumerate(zip(seeds, places, strict=True)):
+        peaks = np.flatnonzero(at)
+        clean = cleaned(steady_beats(leads[row], peaks, settings["beat_variation"]))
+        leads[row] = with_typical_beat(clean, peaks, beats[row], shares[row])
         if settings["noise_scale"]:
             rng = row_generator(seed, "electrodes")
             levels = networks.electrodes.draw(rng.standard_normal(len(ELECTRODES)))
             white = rng.standard_normal((len(ELECTRODES), leads.shape[-1]), dtype=np.float32)
             leads[row] += electrode_noise(white, settings["noise_scale"] * levels)
     return leads
+
+
+@torch.no_grad()
+def counterfactual_beats(
+    networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the counterfactual beats ``(n, 8, BEAT)`` of persons, and their shares of twins' ``(n, 8, 1)``.
+
+    Flow and linear model each know what the person's typical beat is under the condition, with errors of
+    their own. Of nobody, and of leads that the reference lacks, the linear model knows but the mean.
+    """
+    everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
+    known = given.residuals.any(dim=2, keepdim=True).cpu().numpy()
+    share = settings["counterfactual_share"] * min(settings["person_scale"], 1.0)
+    beats = given.beats(networks.prior, everybody).cpu().numpy()
+    return beats, share * known.astype(np.float32)
 
 
 @torch.no_grad()
@@ -390,7 +426,9 @@ def denoising_errors(
         rows = slice(start, start + batch_size)
         clean = networks.autoencoder.encode(torch.from_numpy(leads[rows]).to(device))
         peaks = [r_peaks(signal, NATIVE_RATE) for signal in signals[rows]]
-        given = conditioning(persons[rows], encode_conditions(conditions[rows]).to(device), peaks)
+        given = conditioning(
+            networks.prior, persons[rows], encode_conditions(conditions[rows]).to(device), peaks
+        )
         yes = torch.ones(len(clean), dtype=torch.bool, device=device)
         told = networks.tell(given, yes, yes)
         for t, noise in zip(PROBE_TIMES, row_noise(seeds[rows], shape).to(device).unbind(1), strict=True):

@@ -24,7 +24,7 @@ from ecgtwin.metrics.fidelity import frechet_ratio
 from ecgtwin.metrics.identity import retrieval_hits
 from ecgtwin.metrics.judges import Judges
 from ecgtwin.metrics.person_tables import retention_gallery
-from ecgtwin.nn import Conditioning, Denoiser, TwinNetworks
+from ecgtwin.nn import N_STATEMENTS, Conditioning, Denoiser, TwinNetworks
 from ecgtwin.pretrained import SAMPLING, Checkpoint
 from ecgtwin.rhythm import N_CHANNELS
 from ecgtwin.training import LoopSettings, TrainingData, flows
@@ -90,8 +90,8 @@ def no_beats(given, autoencoder, prior, has_person):
 
 def not_subtracted(given, autoencoder, prior, has_person):
     """The person's beat with the condition that it was recorded under, whatever is asked for."""
-    own = torch.arange(given.own.shape[1], device=given.own.device).add(1).expand(len(given), -1)
-    shown = replace(given.conditions, statements=own * (given.own > 0.5))
+    own = torch.arange(1, N_STATEMENTS + 1, device=given.own.device).expand(len(given), -1)
+    shown = replace(given.conditions, statements=own * (given.own[:, :N_STATEMENTS] > 0.5))
     return context(replace(given, conditions=shown), autoencoder, prior, has_person)
 
 

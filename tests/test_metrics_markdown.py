@@ -18,8 +18,8 @@ def test_every_figure_stands_in_it_once_in_its_group():
     text = as_markdown(report)
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert sorted(line.split("`")[1] for line in rows) == sorted(key for _, key, _ in SUMMARY)
-    assert "| `rfid` | 4.5 [3.5, 5.5] | 2,000 | 104 | - | 3.5 | - | >= 1 | yes |" in rows
-    assert "| signal | `rfid` | 3.5 [2.5, 4.5] | 4.5 | 104 |" in text
+    assert "| `rfid` | 5.5 [4.5, 6.5] | 2,000 | 105 | - | 3.5 | - | >= 1 | yes |" in rows
+    assert "| signal | `rfid` | 3.5 [2.5, 4.5] | 5.5 | 105 |" in text
     assert "| PVC | 7 | 0.25 [-0.75, 1.25] | 0.75 | 0.125 | 0.5 |" in text
     widths = {line.count("|") for line in rows}
     assert widths == {10}

@@ -11,6 +11,7 @@ from ecgtwin.diffusion import guided, row_seeds, row_uniforms
 from ecgtwin.leads import independent_leads
 from ecgtwin.nn import (
     ARCHITECTURES,
+    N_STATEMENTS,
     Architecture,
     BeatPrior,
     Conditioning,
@@ -19,14 +20,18 @@ from ecgtwin.nn import (
     RhythmModel,
     TwinNetworks,
     encode_conditions,
+    facts_of,
     statement_matrix,
 )
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
-from ecgtwin.nn.prior import N_FACTORS, replay
+from ecgtwin.nn.prior import N_FACTORS, N_FACTS, replay
+from ecgtwin.nn.registration import landmarks, registered, timed
 from ecgtwin.rhythm import BEAT, BEFORE, N_CHANNELS, beat_offsets, rhythm_channels
 
 YES, NO = torch.tensor([True]), torch.tensor([False])
+MS = (160.0, 105.0, 40.0, 95.0, 380.0)
+AGE = N_STATEMENTS  # its place among facts
 
 
 @pytest.fixture(scope="module")
@@ -191,72 +196,135 @@ def planted():
     """Beats that are a sum of what statements and rate add to them, and a prior fitted to these."""
     rng = np.random.default_rng(0)
     codes = ("CLBBB", "LVH", "AFIB")
-    shown = rng.random((3000, 3)) < 0.5
+    shown, ages = rng.random((3000, 3)) < 0.5, rng.uniform(20, 90, 3000)
     conditions = encode_conditions(
-        [Condition(statements=[c for c, there in zip(codes, row, strict=True) if there]) for row in shown]
+        [
+            Condition(statements=[c for c, there in zip(codes, row, strict=True) if there], age=age, sex="F")
+            for row, age in zip(shown, ages, strict=True)
+        ]
     )
     rates = torch.from_numpy(rng.uniform(50, 120, 3000)).float()
-    effects = torch.from_numpy(rng.normal(size=(4, 8 * BEAT))).float()
-    factors = torch.cat([torch.from_numpy(shown).float(), (rates / 72).log()[:, None]], dim=1)
-    beats = (factors @ effects + 0.3).unflatten(1, (8, BEAT))
+    effects = torch.from_numpy(rng.normal(size=(5, 8 * BEAT))).float()
+    numbers = torch.stack([torch.from_numpy((ages - 60) / 20).float(), (rates / 72).log()], dim=1)
+    factors = torch.cat([torch.from_numpy(shown).float(), numbers], dim=1)
+    # Every beat on a clock of its own.
+    intervals = torch.tensor(MS).log() + 0.1 * torch.from_numpy(rng.normal(size=(3000, 5))).float()
+    intervals[:, 0] += 0.3 * factors[:, 0]
+    smooth = torch.nn.functional.avg_pool1d(
+        effects.unflatten(1, (8, BEAT)), 21, 1, 10, count_include_pad=False
+    )
+    effects = smooth.flatten(1)
+    beats = timed((factors @ effects + 0.3).unflatten(1, (8, BEAT)), intervals)
+    intervals[::50, 0] = float("nan")
     # Two of the statements can be read off the base vectors.
     bases = torch.from_numpy(rng.normal(size=(3000, 16))).float() * 0.2
     bases[:, :2] += factors[:, :2]
-    prior = BeatPrior(16).fit(beats, conditions, rates, bases)
-    return prior, beats, conditions, rates, bases, effects
+    prior = BeatPrior(16).fit(beats, intervals, facts_of(conditions), rates, bases)
+    return prior, beats, intervals, facts_of(conditions), rates, bases, effects
 
 
-def test_the_prior_finds_what_statements_add_to_a_beat(planted):
-    prior, beats, conditions, rates, _, effects = planted
-    rows = [list(STATEMENTS).index(code) for code in ("CLBBB", "LVH", "AFIB")]
-    found = prior.effect[[*rows, len(STATEMENTS)]]
-    error = (found - effects).norm(dim=1) / effects.norm(dim=1)  # shrunk, by little
-    assert error[:3].max() < 0.05
-    assert error[3] < 0.2
-    others = torch.ones(N_FACTORS, dtype=torch.bool)
-    others[[*rows, len(STATEMENTS), len(STATEMENTS) + 1]] = False
-    assert not prior.effect[others].any()
-    expected = prior(statement_matrix(conditions), rates)
-    assert (expected - beats).square().mean() < 0.002 * beats.var()
+def test_the_prior_finds_what_facts_add_to_a_beat(planted):
+    prior, beats, intervals, facts, rates, _, effects = planted
+    rows = [*(list(STATEMENTS).index(code) for code in ("CLBBB", "LVH", "AFIB")), AGE]
+    found = prior.effect[[*rows, N_FACTORS - 2]]
+    middle = slice(10, 80)  # the clock of a short beat ends before the window does
+    inside = (found - effects).unflatten(1, (8, BEAT))[..., middle].flatten(1)
+    error = inside.norm(dim=1) / effects.unflatten(1, (8, BEAT))[..., middle].flatten(1).norm(dim=1)
+    assert error[:3].max() < 0.15  # shrunk, and interpolated twice
+    assert error[3:].max() < 0.3
+    expected = timed(prior(facts, rates), torch.nan_to_num(intervals, nan=5.0))
+    known = ~intervals.isnan().any(dim=1)
+    assert (expected - beats)[known][..., middle].square().mean() < 0.02 * beats.var()
+
+
+def test_the_prior_finds_what_statements_add_to_intervals(planted):
+    prior, _, intervals, facts, rates, _, _ = planted
+    effect = prior.interval_effect[list(STATEMENTS).index("CLBBB")]
+    assert effect[0].item() == pytest.approx(0.3, abs=0.02)
+    assert effect[1:].abs().max() < 0.02
+    own = prior.own_intervals(intervals, facts, rates)
+    assert torch.isfinite(own).all()
+    assert not own[::50, 0].any()
+    assert torch.allclose(own.std(dim=0), torch.tensor(0.1), atol=0.01)
+    assert torch.allclose(prior.interval_spread @ prior.interval_spread.T, 0.01 * torch.eye(5), atol=2e-3)
 
 
 def test_the_prior_guesses_statements_as_probabilities(planted):
-    prior, _, conditions, _, bases, _ = planted
-    guessed = prior.guessed(bases)
+    prior, _, _, facts, _, bases, _ = planted
+    guessed = prior.guessed(bases)[:, :N_STATEMENTS]
     assert guessed.min() >= 0
     assert guessed.max() <= 1
     wild = prior.guessed(100 * torch.randn(50, 16, generator=torch.Generator().manual_seed(0)))
-    assert wild.min() >= 0
-    assert wild.max() <= 1
-    truth = statement_matrix(conditions)
+    assert wild[:, :N_STATEMENTS].min() >= 0
+    assert wild[:, :N_STATEMENTS].max() <= 1
     known = [list(STATEMENTS).index(code) for code in ("CLBBB", "LVH")]
-    assert ((guessed[:, known] > 0.5) == (truth[:, known] > 0.5)).float().mean() > 0.97
+    assert ((guessed[:, known] > 0.5) == (facts[:, known] > 0.5)).float().mean() > 0.97
     other = list(STATEMENTS).index("AFIB")
     assert (guessed[:, other] - 0.5).abs().mean() < 0.1  # a coin that nothing tells about
-    assert torch.allclose(prior.usual, truth.mean(dim=0))
+    assert torch.allclose(prior.usual, facts.mean(dim=0), atol=1e-5)
 
 
-def test_a_rate_that_is_not_known_is_a_usual_one():
-    factors = BeatPrior.factors(torch.zeros(3, len(STATEMENTS)), torch.tensor([float("nan"), 72.0, 0.0]))
+def test_what_is_not_known_is_as_usual(planted):
+    prior = planted[0]
+    facts = facts_of(encode_conditions([Condition(statements="LVH")])).repeat(3, 1)
+    assert facts[:, AGE:].isnan().all()
+    factors = prior.factors(facts, torch.tensor([float("nan"), 72.0, 0.0]))
     assert torch.equal(factors[0], factors[1])
+    assert torch.equal(factors[:, AGE : AGE + 2], prior.usual[None, AGE:].expand(3, -1))
     assert torch.isfinite(factors).all()
+
+
+def test_a_beat_comes_back_from_the_common_clock():
+    wave = torch.exp(-((torch.arange(BEAT) - torch.tensor([[18.0], [35.0], [60.0]])) ** 2) / 8).sum(dim=0)
+    beats = wave.expand(2, 8, -1)
+    intervals = torch.tensor([MS, (220.0, 120.0, 60.0, 130.0, 450.0)]).log()
+    back = timed(registered(beats, intervals), intervals)
+    assert (back - beats)[..., 5:].abs().max() < 0.03
+    # P, R and T of another timing lie where that has them.
+    moved = timed(registered(beats, intervals[:1].expand(2, -1)), intervals)[1, 0]
+    assert moved[:25].argmax() < 18
+    assert moved[30:40].argmax() == 5
+    assert 40 + moved[40:].argmax() > 63
+
+
+def test_a_residual_fades_to_where_no_beat_has_a_sample(planted):
+    prior = planted[0]
+    facts, rates = facts_of(encode_conditions([Condition(statements="LVH")])), torch.tensor([150.0])
+    beats = torch.ones(1, 8, BEAT)
+    beats[..., :20] = beats[..., 60:] = 0  # a fast heart's next beat
+    found = prior.residuals(beats, torch.tensor([MS]).log(), facts, rates)
+    assert not found[..., :10].any()
+    assert not found[..., 80:].any()
+    assert found[..., 35:50].abs().min() > 0
+    steps = (found + prior(facts, rates)).diff(dim=-1).abs().max()
+    assert steps < prior(facts, rates).diff(dim=-1).abs().max() + 0.3
+
+
+@pytest.mark.parametrize("scale", [-50.0, -1.0, 0.0, 1.0, 50.0])
+def test_landmarks_rise_whatever_the_intervals(scale):
+    wild = scale * torch.randn(500, 5, generator=torch.Generator().manual_seed(0))
+    places = landmarks(torch.tensor(MS).log() + wild)
+    assert torch.isfinite(places).all()
+    assert (places.diff(dim=1) > 0).all()
+    assert torch.equal(places[:, 4], torch.full((500,), 35.0))
 
 
 @pytest.fixture
 def twin(tiny):
-    """What a twin of a person in the own condition is given, and the person's typical beat."""
+    """What a twin of a person in the own condition is given, and the person's registered beat."""
     prior = tiny.networks_.prior
     peaks = np.arange(40, 980, 83)
     rate = torch.tensor([60 / 0.83])
     conditions = encode_conditions([Condition(statements="CLBBB")])
     beat = torch.randn(1, 8, BEAT, generator=torch.Generator().manual_seed(0))
-    own = statement_matrix(conditions)
+    own = torch.where(facts_of(conditions).isnan(), prior.usual, facts_of(conditions))
     given = Conditioning(
         conditions,
         torch.nn.functional.normalize(torch.ones(1, 16)),
         beat - prior(own, rate),
         own,
         rate,
+        torch.tensor([MS]).log(),
         torch.from_numpy(beat_offsets(peaks, 1000))[None],
         torch.from_numpy(rhythm_channels(peaks, 1000))[None],
     )
@@ -271,7 +339,7 @@ def context(tiny, given, conditions, person):
 def test_a_person_under_the_own_condition_has_the_own_beat(tiny, twin):
     given, beat = twin
     found = context(tiny, given, given.conditions, YES)
-    expected = tiny.networks_.autoencoder.encode(replay(beat, given.offsets))
+    expected = tiny.networks_.autoencoder.encode(replay(timed(beat, given.intervals), given.offsets))
     assert found.shape == (1, 24 + N_CHANNELS, 100)
     assert torch.allclose(found[:, :24], expected, atol=1e-5)
     assert torch.equal(found[:, 24:], given.rhythm)
@@ -281,27 +349,29 @@ def test_another_condition_changes_the_beat_by_its_effect(tiny, twin):
     given, beat = twin
     other = encode_conditions([Condition(statements="NORM")])
     prior = tiny.networks_.prior
-    difference = prior(statement_matrix(other), given.rates) - prior(given.own, given.rates)
-    expected = tiny.networks_.autoencoder.encode(replay(beat + difference, given.offsets))
+    asked = torch.where(facts_of(other).isnan(), given.own, facts_of(other))
+    difference = prior(asked, given.rates) - prior(given.own, given.rates)
+    beats = timed(beat + difference, given.intervals)
+    expected = tiny.networks_.autoencoder.encode(replay(beats, given.offsets))
     assert difference.abs().max() > 0.01
     assert torch.allclose(context(tiny, given, other, YES)[:, :24], expected, atol=1e-5)
 
 
 def test_without_a_person_nothing_of_the_person_is_told(tiny, twin):
     given, _ = twin
-    changed = replace(given, residuals=torch.randn(1, 8, BEAT), own=torch.rand(1, len(STATEMENTS)))
+    changed = replace(given, residuals=torch.randn(1, 8, BEAT), own=torch.rand(1, N_FACTS))
     for conditions in (given.conditions, encode_conditions([Condition()])):
         plain = context(tiny, given, conditions, NO)
         assert torch.equal(context(tiny, changed, conditions, NO), plain)
         assert not torch.allclose(context(tiny, changed, conditions, YES), plain, atol=1e-3)
     beats = tiny.networks_.prior(tiny.networks_.prior.usual[None], given.rates)
-    expected = tiny.networks_.autoencoder.encode(replay(beats, given.offsets))
+    expected = tiny.networks_.autoencoder.encode(replay(timed(beats, given.intervals), given.offsets))
     assert torch.allclose(plain[:, :24], expected, atol=1e-5)
 
 
 def test_a_condition_left_open_keeps_the_persons_own(tiny, twin):
     given, _ = twin
-    for opened in (Condition(), Condition(age=50, sex="F", heart_rate=90)):
+    for opened in (Condition(), Condition(heart_rate=90)):
         found = context(tiny, given, encode_conditions([opened]), YES)
         assert torch.equal(found, context(tiny, given, given.conditions, YES))
 
@@ -324,7 +394,7 @@ def test_a_p_wave_of_the_person_is_kept_only_where_atria_make_one(tiny, twin, st
     given, _ = twin
     asked = encode_conditions([Condition(statements=statement)])
     p_wave, qrs = torch.zeros(2, 1, 8, BEAT)
-    p_wave[..., 10:20], qrs[..., 32:40] = 0.2, 1.0
+    p_wave[..., 12:25], qrs[..., 36:44] = 0.2, 1.0
 
     def told(residuals):
         return context(tiny, replace(given, residuals=residuals), asked, YES)
@@ -430,8 +500,9 @@ def test_networks_stay_on_their_device():
         conditions,
         torch.zeros(2, networks.architecture.base_dim),
         torch.zeros(2, 8, BEAT),
-        torch.zeros(2, len(STATEMENTS)),
+        torch.zeros(2, N_FACTS),
         torch.zeros(2),
+        torch.zeros(2, 5),
         torch.zeros(2, 1000, dtype=torch.int16),
         torch.zeros(2, N_CHANNELS, 100),
     ).to("meta")
@@ -446,5 +517,6 @@ def test_networks_stay_on_their_device():
     signals = torch.zeros(2, 12, 500, device="meta")
     bases = networks.extractor(signals, torch.ones(2, 12, dtype=torch.bool, device="meta"), conditions)
     found = [clean, rhythms, bases, networks.prior.guessed(bases), networks.autoencoder.decode(clean)]
+    found += [networks.prior.residuals(what.residuals, what.intervals, what.own, time)]
     found += [networks.rhythm.likely_rate(conditions, time), what.conditions.keep(persons[:, None]).age]
     assert {one.device.type for one in found} == {"meta"}

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecgtwin.nn.prior import replay
 from ecgtwin.rhythm import (
     AFTER,
     BEAT,
@@ -16,6 +18,8 @@ from ecgtwin.rhythm import (
     rhythm_channels,
     steady_beats,
     typical_beat,
+    usual_beats,
+    with_typical_beat,
 )
 
 LENGTH = 1000
@@ -203,3 +207,69 @@ def test_any_rhythm_gives_a_finite_ecg_of_the_same_length(peaks, variation, seed
     assert steady.shape == leads.shape
     assert steady.dtype == np.float32
     assert np.isfinite(steady).all()
+
+
+def ringing(peaks, beat, length=1000):
+    """A recording of equal beats, ``(8, length)``."""
+    return replay(torch.from_numpy(beat)[None], torch.from_numpy(beat_offsets(peaks, length))[None])[
+        0
+    ].numpy()
+
+
+@pytest.fixture
+def two_beats():
+    """Two beats that begin and end at 0, of unequal waves."""
+    rng = np.random.default_rng(0)
+    wave = np.exp(-(((np.arange(BEAT) - BEFORE) / 4) ** 2)) * (np.arange(BEAT) % 94 > 8)
+    one, other = (rng.uniform(0.5, 1.5, (2, 8, 1)) * wave).astype(np.float32)
+    return one, other
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_a_typical_beat_is_brought_nearer_to_another(two_beats, share):
+    one, other = two_beats
+    peaks = np.arange(50, 950, 83)
+    moved = with_typical_beat(ringing(peaks, one), peaks, other, share)
+    assert moved.dtype == np.float32
+    np.testing.assert_allclose(typical_beat(moved, peaks), (1 - share) * one + share * other, atol=1e-5)
+
+
+def test_what_beats_differ_by_stays(two_beats):
+    one, other = two_beats
+    peaks = np.arange(50, 950, 83)
+    recording = ringing(peaks, one)
+    recording[:, 301:320] *= 1.2
+    moved = with_typical_beat(recording, peaks, other, 0.5)
+    change = moved - recording
+    assert np.abs(change[:, 299] - change[:, 299 + 83]).max() < 1e-6
+
+
+def test_beats_of_another_origin_keep_their_shape(two_beats):
+    one, other = two_beats
+    peaks = np.arange(50, 950, 83)
+    recording = ringing(peaks, one)
+    ectopic = slice(peaks[4] - 20, peaks[4] + 30)
+    recording[:, ectopic] = -2 * recording[:, ectopic][:, ::-1]
+    moved = with_typical_beat(recording, peaks, other, 1.0)
+    np.testing.assert_array_equal(moved[:, ectopic], recording[:, ectopic])
+    assert not usual_beats(recording, peaks)[4]
+    assert usual_beats(recording, peaks).sum() == len(peaks) - 1
+
+
+def test_only_leads_with_a_share_are_changed(two_beats):
+    one, other = two_beats
+    peaks = np.arange(50, 950, 83)
+    share = np.zeros((8, 1))
+    share[3] = 1
+    recording = ringing(peaks, one)
+    changed = (with_typical_beat(recording, peaks, other, share) != recording).any(axis=1)
+    assert changed.tolist() == [row == 3 for row in range(8)]
+
+
+@pytest.mark.parametrize("peaks", [[], [3], [500], [2, 998]])
+def test_few_beats_or_none_are_no_harm(two_beats, peaks):
+    one, other = two_beats
+    peaks = np.array(peaks, dtype=np.intp)
+    moved = with_typical_beat(ringing(peaks, one), peaks, other, 0.6)
+    assert moved.shape == (8, 1000)
+    assert np.isfinite(moved).all()

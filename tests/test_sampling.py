@@ -1,5 +1,7 @@
 """What a twin's flow is given: the person, and a rhythm of the twin's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ import torch
 from ecgtwin import ECG
 from ecgtwin.conditions import Condition
 from ecgtwin.diffusion import row_seeds
-from ecgtwin.nn import encode_conditions, statement_matrix
+from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of
+from ecgtwin.nn.registration import registered
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
-from ecgtwin.sampling import draw_rhythms
+from ecgtwin.sampling import counterfactual_beats, draw_rhythms
 
 EVERY = {"person_scale": 1.0}
 ALL = np.ones((1, 12), dtype=bool)
@@ -23,17 +26,23 @@ def persons(tiny, ecgs, n=3):
 def test_expected_beat_and_residual_are_the_persons_beat(tiny, ecgs):
     found = persons(tiny, ecgs)
     beats = Beats.of(ecgs.signals[:3])
-    assert torch.equal(found.own, statement_matrix(encode_conditions(ecgs.conditions[:3])))
+    facts = facts_of(encode_conditions(ecgs.conditions[:3]))
+    assert torch.equal(found.own[~facts.isnan()], facts[~facts.isnan()])
     assert np.array_equal(found.rates.numpy(), beats.rates)
-    expected = tiny.networks_.prior(found.own, found.rates)
-    np.testing.assert_allclose((expected + found.residuals).numpy(), beats.typical, atol=1e-5)
+    prior = tiny.networks_.prior
+    intervals = prior.intervals(found.own, found.rates) + found.own_intervals
+    np.testing.assert_allclose(intervals.numpy(), beats.intervals, atol=1e-5)
+    typical = registered(torch.from_numpy(beats.typical), intervals)
+    middle = slice(25, 75)  # before and after it a residual may fade
+    counterfactual = prior(found.own, found.rates) + found.residuals
+    assert torch.allclose(counterfactual[..., middle], typical[..., middle], atol=1e-5)
 
 
 def test_statements_that_were_not_told_are_guessed(tiny, ecgs):
     found = Persons.of(tiny.networks_, ecgs.signals[:1], ALL, [Condition()])
     assert torch.equal(found.own, tiny.networks_.prior.guessed(found.bases))
-    assert found.own.min() >= 0
-    assert found.own.max() <= 1
+    assert found.own[:, :N_STATEMENTS].min() >= 0
+    assert found.own[:, :N_STATEMENTS].max() <= 1
 
 
 def test_nothing_is_known_of_leads_that_are_missing(tiny, ecgs):
@@ -47,6 +56,7 @@ def test_a_recording_without_beats_tells_no_residual(tiny):
     found = Persons.of(tiny.networks_, np.zeros((1, 12, 1000), dtype=np.float32), ALL, [Condition()])
     assert found.rates.isnan().all()
     assert not found.residuals.any()
+    assert not found.own_intervals.any()
 
 
 def test_several_recordings_are_pooled_lead_by_lead(tiny, ecgs):
@@ -102,8 +112,60 @@ def test_the_rhythm_of_a_twin_is_its_own(tiny, ecgs):
 
 def test_without_a_person_the_own_rate_is_not_told(tiny, ecgs):
     slow = persons(tiny, ecgs, 1)
-    fast = Persons(slow.bases, slow.residuals, slow.own, slow.rates * 3)
+    fast = replace(slow, rates=slow.rates * 3, own=1 - slow.own, own_intervals=slow.own_intervals + 1)
     nobody = {"person_scale": 0.0}
     asked, seeds = [Condition()], row_seeds(0, 1)
     one, other = (draw_rhythms(tiny.networks_, p, asked, seeds, nobody) for p in (slow, fast))
     assert torch.equal(one.offsets, other.offsets)
+    assert torch.equal(one.intervals, other.intervals)
+
+
+def test_the_intervals_of_a_twin_are_those_of_condition_and_person(tiny, ecgs):
+    prior, everyone = tiny.networks_.prior, persons(tiny, ecgs)
+    asked = [Condition(statements="1AVB", heart_rate=70)] * 3
+    given = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3), EVERY)
+    facts = facts_of(encode_conditions(asked))
+    facts = torch.where(facts.isnan(), everyone.own, facts)
+    expected = prior.intervals(facts, given.rates) + everyone.own_intervals
+    assert torch.allclose(given.intervals, expected)
+    # Nobody has anybody's, each row its own.
+    nobody = {"person_scale": 0.0}
+    drawn = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3), nobody)
+    assert not torch.allclose(drawn.intervals[0], drawn.intervals[1], atol=1e-3)
+    alone = draw_rhythms(tiny.networks_, everyone[1:2], asked[:1], row_seeds(0, 2)[1:], nobody)
+    assert torch.allclose(
+        alone.intervals - prior.intervals(facts[1:2], alone.rates),
+        drawn.intervals[1:2] - prior.intervals(facts[1:2], drawn.rates[1:2]),
+        atol=1e-6,
+    )
+
+
+def test_the_counterfactual_beat_has_a_share_where_the_person_is_known(tiny, ecgs):
+    networks, everyone = tiny.networks_, persons(tiny, ecgs)
+    given = draw_rhythms(networks, everyone, [Condition(statements="LVH")] * 3, row_seeds(0, 3), EVERY)
+    settings = {"counterfactual_share": 0.6, "person_scale": 1.0}
+    beats, shares = counterfactual_beats(networks, given, settings)
+    assert beats.shape == (3, 8, 95)
+    np.testing.assert_allclose(shares, np.full((3, 8, 1), 0.6))
+    _, shares = counterfactual_beats(networks, given, settings | {"person_scale": 0.5})
+    np.testing.assert_allclose(shares, np.full((3, 8, 1), 0.3))
+    present = np.isin(np.arange(12), [0, 6])[None]
+    part = Persons.of(networks, ecgs.signals[:1] * present[..., None], present, ecgs.conditions[:1])
+    given = draw_rhythms(networks, part, [Condition()], row_seeds(0, 1), EVERY)
+    _, shares = counterfactual_beats(networks, given, settings)
+    assert (shares[0, :, 0] > 0).tolist() == [row in (0, 2) for row in range(8)]
+
+
+def test_a_share_brings_the_twins_beat_to_the_counterfactual_one(tiny, ecgs):
+    def likeness(share):
+        sampling = tiny.sampling_
+        tiny.sampling_ = sampling | {"counterfactual_share": share}
+        try:
+            twin = tiny.sample(ecgs.signals[0], ecgs.conditions[0], random_state=0, noise_scale=0.0)
+        finally:
+            tiny.sampling_ = sampling
+        one, other = (Beats.of(x).typical[0].ravel() for x in (twin, ecgs.signals[:1]))
+        return np.corrcoef(one, other)[0, 1]
+
+    assert likeness(0.0) < likeness(0.5) < likeness(1.0)
+    assert likeness(1.0) > 0.95

@@ -39,12 +39,12 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     return [(entropy, row) for row in range(n)]
 
 
-_STREAMS = {"flow": (), "rhythm": (1,), "electrodes": (2,)}
+_STREAMS = {"flow": (), "rhythm": (1,), "electrodes": (2,), "intervals": (3,)}
 """What a row's seed is followed by, so that what is drawn for one thing does not tell of another."""
 
 
 def row_generator(seed: tuple[int, int], stream: str) -> np.random.Generator:
-    """Return the random numbers of a row for its flow, its rhythm or its electrodes."""
+    """Return the random numbers of a row for its flow, its rhythm, its electrodes or its intervals."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, *_STREAMS[stream]])))
 
 

@@ -233,6 +233,21 @@ class Plan:
         references = np.concatenate([rng.permutation(first), rng.permutation(further)])[:n]
         return cls(references, *(_others(groups, references, rng) for _ in range(2)))
 
+    @classmethod
+    def own_changes(cls, real: Recordings, n: int) -> Self:
+        """Plan changes that happened: to what another recording of the person shows, where it shows else.
+
+        The first recording that there is of each of up to n persons is the reference.
+        """
+        shown = statement_matrix(real.conditions)
+        changes = []
+        for person in np.unique(real.groups):
+            first, *others = np.flatnonzero(real.groups == person)
+            changed = [row for row in others if (shown[row] != shown[first]).any()]
+            changes += [(first, changed[0])] if changed else []
+        references, targets = np.array(changes[:n], dtype=np.intp).reshape(-1, 2).T
+        return cls(references, targets, references)
+
     def __len__(self) -> int:
         return len(self.references)
 
@@ -283,28 +298,44 @@ def draw_arms(
         ``stranger``: as twin, with another person's base vector, `n_others`. ``real``: the real
         recordings themselves, each asked for its own condition.
     """
-
     own = Arm(real.signals, real.groups, real.conditions, np.arange(len(real)), judges, tick)
 
-    def arm(signals: Any, of: Plan, source: Arm | None = None) -> Arm:
-        return Arm(signals, real.groups[of.references], of.asked(real), of.references, judges, tick, source)
-
     def sampled(of: Plan, persons: NDArray[np.intp], **settings: Any) -> Arm:
-        signals = generator.sample_each(
-            real.signals[persons],
-            of.asked(real),
-            reference_conditions=[real.conditions[row] for row in persons],
-            random_state=seed,
-            callback=callback,
-            **settings,
+        return draw_arm(
+            generator, real, of, persons, judges, seed=seed, callback=callback, tick=tick, **settings
         )
-        return arm(signals, of)
 
     few = plan.first(n_others)
+    asked, references = plan.asked(real), plan.references
     return {
-        "twin": sampled(plan, plan.references),
-        "copy": arm(real.signals[plan.references], plan, own),
+        "twin": sampled(plan, references),
+        "copy": Arm(real.signals[references], real.groups[references], asked, references, judges, tick, own),
         "population": sampled(few, few.references, person_scale=0.0),
         "stranger": sampled(few, few.strangers),
         "real": own,
     }
+
+
+def draw_arm(
+    generator: ECGTwinGenerator,
+    real: Recordings,
+    plan: Plan,
+    persons: NDArray[np.intp],
+    judges: Judges,
+    *,
+    seed: int = 0,
+    callback: Callable[[int, int], None] | None = None,
+    tick: Callable[[str], None] = lambda name: None,
+    **settings: Any,
+) -> Arm:
+    """Draw one arm of a plan, with the `persons` of these real recordings instead of the references'."""
+    asked = plan.asked(real)
+    signals = generator.sample_each(
+        real.signals[persons],
+        asked,
+        reference_conditions=[real.conditions[row] for row in persons],
+        random_state=seed,
+        callback=callback,
+        **settings,
+    )
+    return Arm(signals, real.groups[plan.references], asked, plan.references, judges, tick)

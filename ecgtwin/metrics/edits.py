@@ -24,7 +24,7 @@ from ..ecg import ECG, NATIVE_RATE
 from ..exceptions import InputError, QualityWarning
 from ..generator import ECGTwinGenerator
 from ..leads import LEADS, independent_leads
-from ..rhythm import Beats
+from ..rhythm import typical_beat
 from .bootstrap import Figure, bootstrap_mean
 from .commands import arguments, write_figures
 from .explanations import REGIONS
@@ -148,9 +148,11 @@ def measure(
 
 def _likeness(a: Array, b: Array) -> Array:
     """Return the correlation of typical beats of recordings ``(n, 12, t)``."""
-    beats = [Beats.of(some, [r_peaks(one, NATIVE_RATE) for one in some]).typical for some in (a, b)]
-    flat = [one.reshape(len(one), -1) for one in beats]
-    return np.array([np.corrcoef(one, two)[0, 1] for one, two in zip(*flat, strict=True)])
+    beats = [
+        [typical_beat(independent_leads(one), r_peaks(one, NATIVE_RATE)).ravel() for one in some]
+        for some in (a, b)
+    ]
+    return np.array([np.corrcoef(one, two)[0, 1] for one, two in zip(*beats, strict=True)])
 
 
 def as_table(table: dict[str, dict[str, Figure]]) -> str:

@@ -26,6 +26,7 @@ _MEANING = {
     "age_mae": "error of the age that the judge sees, years",
     "sex_auroc": "does the judge see the sex (AUROC)",
     "retention": "share of persons found by their twin, over that by a real second recording",
+    "retention_own_change": "the same, under conditions that another recording of the person shows",
     "top1": "extractor: a person's second recording finds the first, one record a person",
     "top1_b": "extractor: the same among all recordings",
     "eer": "extractor: equal error rate",

@@ -17,16 +17,22 @@ from .privacy import copies, membership, nearest_distance, nn_ratio
 Array = NDArray[Any]
 
 
-def identity_table(arms: Arms, base_vectors: Array | None, seed: int) -> dict[str, Entry]:
+def identity_table(
+    arms: Arms, base_vectors: Array | None, seed: int, changed: Arm | None = None
+) -> dict[str, Entry]:
     """Whether the twin is still its person, and how well the extractor knows persons.
 
     Parameters
     ----------
     base_vectors : array (n, d), optional
         Of the real recordings, by the generator's own extractor.
+    changed : Arm, optional
+        Twins under conditions that other recordings of their persons show.
     """
     real = arms["real"]
     table = {"retention": _retention(arms, seed)}
+    if changed is not None and len(changed):
+        table["retention_own_change"] = _retention_of_changes(real, changed, seed)
     judged = _recognition(real.embeddings, real.groups, seed)
     if base_vectors is None:
         return table | {"judge": judged}
@@ -79,6 +85,19 @@ def _retention(arms: Arms, seed: int) -> Entry:
 
     top1 = bootstrap_mean(retrieval_hits(seconds, owners, others, other_owners), owners, random_state=seed)
     return arms_entry(retained, arms, ">= 0.8", second_top1=top1, gallery=len(gallery))
+
+
+def _retention_of_changes(real: Arm, changed: Arm, seed: int) -> Entry:
+    """Return how often twins find their persons' other recordings, over how often their references do."""
+    gallery = np.setdiff1d(np.arange(len(real)), changed.references)
+    others, owners = real.embeddings[gallery], real.groups[gallery]
+    seconds, persons = real.embeddings[changed.references], changed.groups
+
+    def retained(vectors: Array) -> Figure:
+        return retention(vectors, persons, seconds, persons, others, owners, random_state=seed)
+
+    top1 = bootstrap_mean(retrieval_hits(seconds, persons, others, owners), persons, random_state=seed)
+    return entry(retained(changed.embeddings), retained(seconds), "", second_top1=top1, gallery=len(gallery))
 
 
 def _recognition(vectors: Array, groups: Array, seed: int) -> dict[str, Any]:

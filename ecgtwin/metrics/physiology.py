@@ -144,8 +144,8 @@ def beat_consistency(
     share = np.full(len(x), np.nan)
     for i, signal in enumerate(x):
         known = None if delineations is None else delineations[i]
-        of_kind = None if known is None else (known.beats, known.dominant, known.beat)
-        _, fine, at, dominant = aligned_beats(signal, sampling_rate, of_kind)
+        of_kind = () if known is None else (known.beats, (known.dominant, known.beat))
+        _, fine, at, dominant = aligned_beats(signal, sampling_rate, *of_kind)
         if not len(at):
             continue
         share[i] = dominant.mean()

@@ -19,7 +19,7 @@ from ..exceptions import InputError
 from ..extractor import IndividualBaseExtractor
 from ..generator import ECGTwinGenerator
 from ..pretrained import WEIGHTS, find_device, resolve
-from .arms import Arm, Plan, Recordings, all_beat_vectors, draw_arms
+from .arms import Arm, Plan, Recordings, all_beat_vectors, draw_arm, draw_arms
 from .effort import Progress, Sizes
 from .generated import GeneratedECGs
 from .goals import judge_goals
@@ -107,7 +107,8 @@ def evaluate(
     with tqdm(total=0, desc="evaluate", disable=not verbose, mininterval=1, unit="twin") as bar:
         progress = Progress(bar)
         if generator is not None:
-            progress.expect(_all_twins(sizes, real))
+            changes = Plan.own_changes(real, sizes.others)
+            progress.expect(_all_twins(sizes, real) + len(changes))
             plan = Plan.draw(real.groups, min(sizes.references, len(real)), seed)
             arms = draw_arms(
                 generator,
@@ -119,6 +120,18 @@ def evaluate(
                 callback=progress.drawn,
                 tick=progress.did,
             )
+            changed = None
+            if len(changes):
+                changed = draw_arm(
+                    generator,
+                    real,
+                    changes,
+                    changes.references,
+                    judge,
+                    seed=seed,
+                    callback=progress.drawn,
+                    tick=progress.did,
+                )
             extractor = IndividualBaseExtractor.from_pretrained(checkpoint, device=device)
             vectors = extractor.transform(real.signals)
             attacks = membership_attacks(generator, known, real, sizes, seed, progress)
@@ -127,13 +140,13 @@ def evaluate(
         else:
             assert made is not None
             arms = made.arms(real, judge, progress.did)
-            vectors, attacks = None, {}
+            vectors, attacks, changed = None, {}, None
             utility = utility_of(arms, sizes, seed)
         report: Report = {
             "meta": _meta(arms, judge, generator, checkpoint, generated, folds, learned, sizes, seed),
             "fidelity": fidelity_table(arms, seed),
             "condition": condition_table(arms, seed) if arms["twin"].asked is not None else {},
-            "identity": identity_table(arms, vectors, seed),
+            "identity": identity_table(arms, vectors, seed, changed),
             "physiology": physiology_table(arms, seed),
             "utility": utility,
             "privacy": privacy_table(arms, all_beat_vectors(known.signals), attacks, seed),

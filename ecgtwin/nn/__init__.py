@@ -2,17 +2,18 @@
 
 from .architecture import ARCHITECTURES, Architecture
 from .autoencoder import PatchAutoencoder
-from .conditioning import Conditioning
+from .conditioning import Conditioning, open_facts
 from .denoiser import Denoiser, Told
 from .electrodes import ElectrodeLevels
 from .extractor import BaseExtractor
 from .networks import TwinNetworks
-from .prior import BeatPrior
+from .prior import BeatPrior, facts_of
 from .rhythm import RhythmModel
-from .tokens import ConditionArrays, encode_conditions, statement_matrix
+from .tokens import N_STATEMENTS, ConditionArrays, encode_conditions, statement_matrix
 
 __all__ = [
     "ARCHITECTURES",
+    "N_STATEMENTS",
     "Architecture",
     "BaseExtractor",
     "BeatPrior",
@@ -25,5 +26,7 @@ __all__ = [
     "Told",
     "TwinNetworks",
     "encode_conditions",
+    "facts_of",
+    "open_facts",
     "statement_matrix",
 ]

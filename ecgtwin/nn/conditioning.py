@@ -8,17 +8,12 @@ import torch
 from torch import Tensor
 
 from ..conditions import STATEMENTS
-from ..rhythm import BEFORE
 from .autoencoder import PatchAutoencoder
-from .prior import BeatPrior, replay
-from .tokens import ConditionArrays, statement_matrix
+from .prior import BeatPrior, facts_of, replay
+from .registration import QRS_ONSET, timed
+from .tokens import N_STATEMENTS, ConditionArrays
 
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
-_QRS_ONSET = BEFORE - 6  # 60 ms before R
-
-
-def _before_qrs(beats: Tensor) -> Tensor:
-    return torch.arange(beats.shape[-1], device=beats.device) < _QRS_ONSET
 
 
 @dataclass(frozen=True)
@@ -31,11 +26,13 @@ class Conditioning:
     bases : Tensor (n, base_dim)
         Base vectors of unit length.
     residuals : Tensor (n, 8, BEAT)
-        What is the person's own in a typical beat, in mV; zero where nothing is known.
-    own : Tensor (n, 71)
-        The statements of the person's recording: what a condition that is left open falls back on.
+        What is the person's own in a registered beat, in mV; zero where nothing is known.
+    own : Tensor (n, N_FACTS)
+        The facts of the person's recording: what a condition that is left open falls back on.
     rates : Tensor (n,)
         Heart rates of the twins in beats per minute; NaN where not known.
+    intervals : Tensor (n, 5)
+        Of the twins' beats: logs of ms.
     offsets : int16 Tensor (n, t)
         For each sample its place in a beat.
     rhythm : Tensor (n, N_CHANNELS, m)
@@ -46,6 +43,7 @@ class Conditioning:
     residuals: Tensor
     own: Tensor
     rates: Tensor
+    intervals: Tensor
     offsets: Tensor
     rhythm: Tensor
 
@@ -65,18 +63,29 @@ class Conditioning:
 
     @torch.no_grad()
     def context(self, autoencoder: PatchAutoencoder, prior: BeatPrior, has_person: Tensor) -> Tensor:
-        """Return counterfactual beats in the rhythm, as latents, and the rhythm: ``(n, latent_dim + c, m)``.
+        """Return counterfactual beats as latents, and the rhythm, ``(n, latent_dim + c, m)``."""
+        beats = replay(self.beats(prior, has_person), self.offsets)
+        return torch.cat([autoencoder.encode(beats), self.rhythm], dim=1)
 
-        Of a condition without any statement the person, bool ``(n,)``, stays as recorded, and nobody is
-        as people are on average.
-        """
-        person = has_person[:, None]
-        statements = statement_matrix(self.conditions)
-        told = statements.any(dim=1, keepdim=True)
-        statements = torch.where(told, statements, torch.where(person, self.own, prior.usual))
-        residuals = self.residuals * person[..., None]
+    def beats(self, prior: BeatPrior, has_person: Tensor) -> Tensor:
+        """Return counterfactual beats ``(n, 8, BEAT)`` in mV at 100 Hz, of persons where bool says so."""
+        facts = open_facts(facts_of(self.conditions), self.own, prior.usual, has_person)
+        residuals = self.residuals * has_person[:, None, None]
         # Fibrillating or fluttering atria make no P wave, so there is none for a person to keep.
-        silent = (statements[:, _NO_P_WAVE] > 0.5).any(dim=1)
-        residuals = residuals * ~(silent[:, None, None] & _before_qrs(residuals))
-        beats = prior(statements, self.rates) + residuals
-        return torch.cat([autoencoder.encode(replay(beats, self.offsets)), self.rhythm], dim=1)
+        silent = (facts[:, _NO_P_WAVE] > 0.5).any(dim=1)
+        before_qrs = torch.arange(residuals.shape[-1], device=residuals.device) < QRS_ONSET
+        residuals = residuals * ~(silent[:, None, None] & before_qrs)
+        return timed(prior(facts, self.rates) + residuals, self.intervals)
+
+
+def open_facts(asked: Tensor, own: Tensor, usual: Tensor, has_person: Tensor) -> Tensor:
+    """Fill what conditions leave open: facts ``(n, N_FACTS)`` without any statement, age or sex.
+
+    There the person, bool ``(n,)``, stays as recorded, and nobody is as people are on average.
+    """
+    fallback = torch.where(has_person[:, None], own, usual)
+    told = asked[:, :N_STATEMENTS].any(dim=1, keepdim=True)
+    statements = torch.where(told, asked[:, :N_STATEMENTS], fallback[:, :N_STATEMENTS])
+    others = asked[:, N_STATEMENTS:]
+    others = torch.where(others.isnan(), fallback[:, N_STATEMENTS:], others)
+    return torch.cat([statements, others], dim=1)

@@ -1,10 +1,10 @@
 """What a person's beats would be under another condition, to first order: a linear model of typical beats.
 
-The condition explains a part of a typical beat; the rest, the residual, is the person's. Under
-another condition the person keeps the residual: the expected beat of the condition plus the
-residual is the *counterfactual beat*. This is the subtracting pathway of ECGTwin in closed form, on
-the signal itself; the denoiser sees counterfactual beats in the places of the twin's beats, and
-learns how far to trust them.
+The condition explains a part of a typical beat, of its shape and of its intervals; the rest, the
+residual, is the person's. Under another condition the person keeps the residual: the expected beat of
+the condition plus the residual is the *counterfactual beat*. This is the subtracting pathway of ECGTwin
+in closed form, on the signal itself; the denoiser sees counterfactual beats in the places of the twin's
+beats, and learns how far to trust them.
 """
 
 from __future__ import annotations
@@ -14,76 +14,143 @@ from torch import Tensor, nn
 
 from ..rhythm import BEAT
 from .autoencoder import N_LEADS
+from .registration import INTERVALS, registered
 from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
 
-N_FACTORS = N_STATEMENTS + 2
-"""Statements, and the heart rate as its log and the square of that."""
+_BELIEF = 20.0
+"""A statement of so many recordings is believed by half."""
+
+_FADE = 4  # samples over which a residual fades to where nothing is known
+
+_TEXTBOOK_MS = (160.0, 105.0, 40.0, 95.0, 380.0)
+
+N_FACTS = N_STATEMENTS + 2
+"""Of a person as recorded, or a condition: statements, age and sex."""
+
+N_FACTORS = N_FACTS + 3
+"""Facts, the square of age, and the heart rate as its log and the square of that."""
+
+
+def facts_of(conditions: ConditionArrays) -> Tensor:
+    """Return the facts of conditions, ``(n, N_FACTS)``.
+
+    Statements are 0 or 1, age is (age - 60) / 20, sex 1 (male) or -1; NaN is not known.
+    """
+    age = ((conditions.age - 60) / 20).clamp(-2.5, 2.5)
+    sex = torch.tensor([float("nan"), 1.0, -1.0], device=age.device)[conditions.sex]
+    return torch.cat([statement_matrix(conditions), age[:, None], sex[:, None]], dim=1)
 
 
 class BeatPrior(nn.Module):
-    """Expected beats ``(n, 8, BEAT)`` in mV of conditions, and counterfactual beats of persons."""
+    """Expected beats and intervals of conditions; with what is a person's own added, counterfactual ones.
+
+    Beats ``(n, 8, BEAT)`` in mV are registered, intervals ``(n, 5)`` are logs of those of
+    `ecgtwin.nn.registration.INTERVALS` in ms.
+    """
 
     mean: Tensor
     centre: Tensor
     effect: Tensor
+    usual_intervals: Tensor
+    interval_effect: Tensor
+    interval_spread: Tensor
     guess: Tensor
     guess_centre: Tensor
 
     def __init__(self, base_dim: int) -> None:
         super().__init__()
+        n_intervals = len(INTERVALS)
         self.register_buffer("mean", torch.zeros(N_LEADS * BEAT))
         self.register_buffer("centre", torch.zeros(N_FACTORS))
         self.register_buffer("effect", torch.zeros(N_FACTORS, N_LEADS * BEAT))
-        self.register_buffer("guess", torch.zeros(base_dim, N_STATEMENTS))
+        self.register_buffer("usual_intervals", torch.tensor(_TEXTBOOK_MS).log())
+        self.register_buffer("interval_effect", torch.zeros(N_FACTORS, n_intervals))
+        self.register_buffer("interval_spread", torch.zeros(n_intervals, n_intervals))
+        self.register_buffer("guess", torch.zeros(base_dim, N_FACTS))
         self.register_buffer("guess_centre", torch.zeros(base_dim))
 
-    def fit(self, beats: Tensor, conditions: ConditionArrays, rates: Tensor, bases: Tensor) -> BeatPrior:
+    def fit(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor, bases: Tensor) -> BeatPrior:
         """Fit by ridge regression.
 
         Parameters
         ----------
         beats : Tensor (n, 8, BEAT)
-        conditions : ConditionArrays of n
+            Typical beats at 100 Hz in mV.
+        intervals : Tensor (n, 5)
+            Logs of ms; NaN where not measurable.
+        facts : Tensor (n, N_FACTS)
         rates : Tensor (n,)
             Beats per minute.
         bases : Tensor (n, base_dim)
-            Base vectors, from which statements are guessed where they are not known.
+            Base vectors, from which facts are guessed where they are not known.
         """
-        factors = self.factors(statement_matrix(conditions), rates).double()
-        y = beats.flatten(1).double()
+        known = torch.isfinite(facts)
+        usual = torch.nan_to_num(facts).sum(dim=0) / known.sum(dim=0).clamp(min=1)
+        self.centre[:N_FACTS] = usual  # of facts that are not known
+        factors = self.factors(facts, rates).double()
         self.centre.copy_(factors.mean(dim=0))
+        x = factors - self.centre.double()
+        for i in range(len(INTERVALS)):
+            measured = torch.isfinite(intervals[:, i])
+            if measured.any():
+                y = intervals[measured, i].double()
+                self.usual_intervals[i] = y.mean()
+                self.interval_effect[:, i] = _ridge(x[measured], (y - y.mean())[:, None], _BELIEF)[:, 0]
+        own = self.own_intervals(intervals, facts, rates)
+        covariance = own.T @ own / len(own)
+        self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
+        y = registered(beats, own + self.intervals(facts, rates)).flatten(1).double()
         self.mean.copy_(y.mean(dim=0))
-        # A statement of twenty recordings is believed by half.
-        self.effect.copy_(_ridge(factors - self.centre.double(), y - self.mean.double(), penalty=20.0))
+        self.effect.copy_(_ridge(x, y - self.mean.double(), _BELIEF))
         self.guess_centre.copy_(bases.mean(dim=0))
         centred = bases.double() - self.guess_centre.double()
-        statements = factors[:, :N_STATEMENTS] - self.centre[:N_STATEMENTS].double()
-        self.guess.copy_(_ridge(centred, statements, penalty=1e-3 * len(bases) / bases.shape[1]))
+        penalty = 1e-3 * len(bases) / bases.shape[1]
+        self.guess.copy_(_ridge(centred, x[:, :N_FACTS], penalty))
         return self
 
-    @staticmethod
-    def factors(statements: Tensor, rates: Tensor) -> Tensor:
-        """Statements ``(n, 71)`` and rates ``(n,)`` in beats per minute as ``(n, N_FACTORS)``.
+    def factors(self, facts: Tensor, rates: Tensor) -> Tensor:
+        """Facts ``(n, N_FACTS)`` and rates ``(n,)`` in beats per minute as ``(n, N_FACTORS)``.
 
-        A rate that is not known, NaN, counts as 72.
+        A rate that is not known, NaN, counts as 72; other facts as they are on average.
         """
+        facts = torch.where(facts.isnan(), self.usual, facts)
+        age = facts[:, N_STATEMENTS : N_STATEMENTS + 1]
         log = torch.nan_to_num((rates.clamp(min=20) / 72).log())[:, None]
-        return torch.cat([statements, log, log.square()], dim=1)
+        return torch.cat([facts, age.square(), log, log.square()], dim=1)
 
     def guessed(self, bases: Tensor) -> Tensor:
-        """Guess the statements ``(n, 71)``, as probabilities, of persons as they were recorded."""
-        found = (bases - self.guess_centre) @ self.guess + self.centre[:N_STATEMENTS]
-        return found.clamp(0, 1)
+        """Guess the facts ``(n, N_FACTS)``, statements as probabilities, of persons as they were recorded."""
+        found = (bases - self.guess_centre) @ self.guess + self.usual
+        return torch.cat([found[:, :N_STATEMENTS].clamp(0, 1), found[:, N_STATEMENTS:]], dim=1)
 
     @property
     def usual(self) -> Tensor:
-        """The share of recordings that have each statement, ``(71,)``."""
-        return self.centre[:N_STATEMENTS]
+        """The mean of each fact, ``(N_FACTS,)``."""
+        return self.centre[:N_FACTS]
 
-    def forward(self, statements: Tensor, rates: Tensor) -> Tensor:
-        """Return the beats ``(n, 8, BEAT)`` to expect of statements ``(n, 71)`` at rates ``(n,)``."""
-        expected = self.mean + (self.factors(statements, rates) - self.centre) @ self.effect
+    def forward(self, facts: Tensor, rates: Tensor) -> Tensor:
+        """Return registered beats ``(n, 8, BEAT)`` to expect of facts ``(n, N_FACTS)`` at rates ``(n,)``."""
+        expected = self.mean + (self.factors(facts, rates) - self.centre) @ self.effect
         return expected.unflatten(1, (N_LEADS, BEAT))
+
+    def intervals(self, facts: Tensor, rates: Tensor) -> Tensor:
+        """Return the intervals ``(n, 5)`` to expect, logs of ms."""
+        return self.usual_intervals + (self.factors(facts, rates) - self.centre) @ self.interval_effect
+
+    def own_intervals(self, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
+        """Return what measured intervals ``(n, 5)`` have beyond those expected; 0 where not measurable."""
+        return torch.nan_to_num(intervals - self.intervals(facts, rates))
+
+    def residuals(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
+        """Return what typical beats ``(n, 8, BEAT)`` at 100 Hz have beyond those expected, registered.
+
+        Where no beat has a sample, since the next one comes too soon, all leads are 0 and nothing is known.
+        """
+        measured = torch.where(intervals.isnan(), self.intervals(facts, rates), intervals)
+        absent = (beats == 0).all(dim=1, keepdim=True).to(beats.dtype)
+        near = nn.functional.max_pool1d(absent, 2 * _FADE + 1, stride=1, padding=_FADE)
+        known = 1 - nn.functional.avg_pool1d(near, 2 * _FADE + 1, 1, _FADE, count_include_pad=False)
+        return (registered(beats, measured) - self(facts, rates)) * registered(known, measured).clamp(0, 1)
 
 
 def replay(beats: Tensor, offsets: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ from ..diffusion.flow import denoising_loss
 from ..electrodes import noise_levels
 from ..leads import independent_leads
 from ..nn import (
+    N_STATEMENTS,
     BeatPrior,
     ConditionArrays,
     Conditioning,
     Denoiser,
     ElectrodeLevels,
     TwinNetworks,
-    statement_matrix,
+    facts_of,
+    open_facts,
 )
 from ..rhythm import beat_offsets, rhythm_channels, typical_beat
 from .contrast import base_vectors, lead_masks
@@ -44,7 +46,8 @@ def fit_prior(networks: TwinNetworks, data: TrainingData) -> BeatPrior:
     rows = torch.isfinite(rates)  # the others have no beats to learn from
     if not rows.any():
         return networks.prior
-    networks.prior.cpu().fit(beats[rows], data.encoded[rows], rates[rows], bases[rows])
+    intervals, facts = torch.from_numpy(data.beats.intervals), facts_of(data.encoded)
+    networks.prior.cpu().fit(beats[rows], intervals[rows], facts[rows], rates[rows], bases[rows])
     return networks.prior.to(device)
 
 
@@ -69,9 +72,9 @@ class References:
     ----------
     bases : Tensor (v, n, base_dim)
     residuals : Tensor (v, n, 8, BEAT)
-        Of their typical beats, as far as the view has the leads.
-    own : Tensor (v, n, 71)
-        Their statements where the view knows them, else guessed.
+        Of their registered beats, as far as the view has the leads.
+    own : Tensor (v, n, N_FACTS)
+        Their facts where the view knows them, else guessed.
     """
 
     bases: Tensor
@@ -86,7 +89,11 @@ class References:
         left, right = slice(None, half), slice(half, None)
         device = networks.autoencoder.basis.device
         rates = torch.from_numpy(data.beats.rates).to(device)
-        statements = statement_matrix(data.encoded).to(device)
+        facts, intervals = (
+            facts_of(data.encoded).to(device),
+            torch.from_numpy(data.beats.intervals).to(device),
+        )
+        everybody = torch.ones(len(data), dtype=torch.bool, device=device)
         typical = [torch.from_numpy(data.beats.typical), _typical(data, left), _typical(data, right)]
         bases, residuals, own = [], [], []
         for part, knows, masked in (
@@ -100,9 +107,12 @@ class References:
             signals = data.signals[..., (slice(None), left, right)[part]]
             base = base_vectors(networks.extractor, signals, leads, data.encoded if knows else None)
             base = base.to(device)
-            as_recorded = statements if knows else prior.guessed(base)
+            as_recorded = prior.guessed(base)
+            if knows:
+                as_recorded = open_facts(facts, as_recorded, prior.usual, everybody)
             bases.append(base)
-            residuals.append(known_leads(typical[part].to(device) - prior(as_recorded, rates), leads))
+            found = prior.residuals(typical[part].to(device), intervals, as_recorded, rates)
+            residuals.append(known_leads(found, leads))
             own.append(as_recorded)
         return cls(torch.stack(bases), torch.stack(residuals), torch.stack(own))
 
@@ -132,7 +142,10 @@ class FlowData:
         self.rhythm = self._held(np.array([rhythm_channels(one, length) for one in peaks]))
         self.rates = self._held(data.beats.rates)
         self.conditions = data.encoded.to(self.device)
-        self.statements = statement_matrix(self.conditions)
+        self.facts = facts_of(self.conditions)
+        measured = self._held(data.beats.intervals)
+        expected = networks.prior.intervals(self.facts, self.rates)
+        self.intervals = torch.where(measured.isnan(), expected, measured)
 
     def draw(
         self, rows: NDArray[Any], references: NDArray[Any], rng: np.random.Generator
@@ -149,6 +162,7 @@ class FlowData:
             self.references.residuals[seen, of] + self._mistaken(self.rates[of], rng),
             self.references.own[seen, of],
             self.rates[own],
+            self.intervals[own],
             self.offsets[own],
             self.rhythm[own],
         )
@@ -161,7 +175,8 @@ class FlowData:
         own condition; with it the flow learns to take from statements what statements can tell.
         """
         n = len(rates)
-        one, other = (self.statements[self._held(rng.integers(len(self.data), size=n))] for _ in "ab")
+        one, other = (self.facts[self._held(rng.integers(len(self.data), size=n))] for _ in "ab")
+        other[:, N_STATEMENTS:] = one[:, N_STATEMENTS:]
         strength = rng.uniform(0, 1, n) * (rng.random(n) < 0.5)
         wrong = self.networks.prior(one, rates) - self.networks.prior(other, rates)
         return wrong * self._held(strength.astype(np.float32))[:, None, None]
