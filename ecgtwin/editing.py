@@ -20,6 +20,7 @@ from .exceptions import InputError, QualityWarning
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions
 from .nn.prior import replay
+from .nn.registration import INTERVALS
 from .recordings import Persons
 from .retiming import retime, with_intervals
 from .rhythm import steady_beats
@@ -49,6 +50,8 @@ _EVIDENT, _EVIDENT_OF_ALL = 5.0, 8.0
 """Log likelihood ratios at which single beats, or all of them, tell the new rhythm from the old one."""
 _UNMOVED = 5
 """Samples by which no beat is moved: the rhythm model's accuracy is no better."""
+_SET_APART = [INTERVALS.index(name) for name in ("pr", "p", "qt")]
+"""What `longer_intervals` changes; a wider QRS is another shape."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +290,9 @@ def difference(
         beats = peaks[(peaks >= start) & (peaks < start + size)] - start
         asked = encode_conditions(sides).to(device)
         given = conditioning(networks.prior, person.repeat(2), asked, [beats, beats], size)
-        given = replace(given, intervals=given.intervals[:1].expand(2, -1))  # changed apart from the shape
+        intervals = given.intervals.clone()
+        intervals[1, _SET_APART] = intervals[0, _SET_APART]
+        given = replace(given, intervals=intervals)
         window = np.zeros((8, size), dtype=np.float32)
         seen = min(size, length - start)
         window[:, :seen] = (leads - level)[:, start : start + seen]
