@@ -105,10 +105,10 @@ def measured(evaluation: str, card: str) -> dict[str, str]:
     """
     found = {}
     for line in evaluation.splitlines():
-        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        cells = [cell.strip() for cell in line.strip()[1:-1].split("|")]  # the last may be empty
         if len(cells) == 9 and re.fullmatch(r"`\w+`", cells[0]):  # figure, twin, n, real, four arms, ...
             found[cells[0].strip("`")], found[cells[0].strip("`") + "_real"] = cells[1], cells[3]
-        elif len(cells) == 6 and re.fullmatch(r"[\dA-Z_/]+", cells[0]):
+        elif len(cells) == 6 and re.fullmatch(r"[\dA-Z_/]+", cells[0]) and cells[4]:
             found["rule_" + cells[0].strip("_").replace("/", "_")] = f"{cells[4]} (real {cells[5]})"
     speed = re.search(r"one twin / each of 64 \| ([^|]+) \|", card)
     found["speed"] = speed[1] if speed else ""
