@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .beats import mean_rate, r_peaks
+from .beats import mean_rate
 from .conditions import STATEMENTS, Condition, statement_table
 from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
@@ -137,10 +137,10 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
     if strength == 0 or wanted.own.replace(heart_rate=None) == wanted.target:
         return ecg
     native, present = ecg.native()
-    peaks = r_peaks(native, NATIVE_RATE)
+    peaks = ecg.native_peaks
     if len(peaks) < 3:
         raise InputError(f"the recording has {len(peaks)} beats; at least 3 are needed to change it")
-    person = Persons.of(networks, native[None], present[None], [ecg.condition])
+    person = Persons.pooled(networks, [ecg])
     new_peaks = new_rhythm(networks, wanted, peaks, native.shape[-1])
     scale = ecg.sampling_rate / NATIVE_RATE
     places = [np.round(scale * one).astype(int) for one in (peaks, new_peaks)]
@@ -332,8 +332,7 @@ def _legal(rate: float) -> float:
 
 def _guessed(networks: TwinNetworks, ecg: ECG) -> list[str]:
     """Return the statements that the person's base vector tells, where the recording does not say."""
-    native, present = ecg.native()
-    own = Persons.of(networks, native[None], present[None], [ecg.condition]).own[0]
+    own = Persons.pooled(networks, [ecg]).own[0]
     shares = own[: len(STATEMENTS)].tolist()
     return [code for code, share in zip(STATEMENTS, shares, strict=True) if share > 0.5] or ["NORM"]
 

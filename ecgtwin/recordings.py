@@ -202,8 +202,7 @@ class Persons:
         beats = Beats.of(signals, peaks)
         prior = networks.prior
         known = facts_of(encode_conditions(conditions)).to(device)
-        everybody = torch.ones(len(known), dtype=torch.bool, device=device)
-        own = open_facts(known, prior.guessed(bases), prior.usual, everybody)
+        own = open_facts(known, prior.guessed(bases))
         typical, rates, intervals = (
             torch.from_numpy(part).to(device) for part in (beats.typical, beats.rates, beats.intervals)
         )

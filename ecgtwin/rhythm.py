@@ -217,7 +217,7 @@ def with_typical_beat(
     usual : bool array, optional
         The beats that are changed; by default the `usual_beats`.
     """
-    if not len(peaks):
+    if not len(peaks) or not np.any(share):
         return np.asarray(leads, dtype=np.float32)
     usual = usual_beats(leads, peaks) if usual is None else usual
     place = np.arange(BEAT)

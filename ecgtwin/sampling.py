@@ -269,8 +269,7 @@ def conditioning(
     """Return what a flow is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
     device = persons.rates.device
     rates = torch.tensor([mean_rate(one) for one in peaks], dtype=torch.float32, device=device)
-    everybody = torch.ones(len(rates), dtype=torch.bool, device=device)
-    facts = open_facts(facts_of(asked), persons.own, prior.usual, everybody)
+    facts = open_facts(facts_of(asked), persons.own)
     offsets = np.array([beat_offsets(one, length) for one in peaks])
     rhythm = np.array([rhythm_channels(one, length) for one in peaks])
     return Conditioning(

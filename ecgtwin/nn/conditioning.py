@@ -69,7 +69,9 @@ class Conditioning:
 
     def beats(self, prior: BeatPrior, has_person: Tensor) -> Tensor:
         """Return counterfactual beats ``(n, 8, BEAT)`` in mV at 100 Hz, of persons where bool says so."""
-        facts = open_facts(facts_of(self.conditions), self.own, prior.usual, has_person)
+        # What is left open stays as the person was recorded, and nobody is as people are on average.
+        fallback = torch.where(has_person[:, None], self.own, prior.usual)
+        facts = open_facts(facts_of(self.conditions), fallback)
         residuals = self.residuals * has_person[:, None, None]
         # Fibrillating or fluttering atria make no P wave, so there is none for a person to keep.
         silent = (facts[:, _NO_P_WAVE] > 0.5).any(dim=1)
@@ -78,12 +80,8 @@ class Conditioning:
         return timed(prior(facts, self.rates) + residuals, self.intervals)
 
 
-def open_facts(asked: Tensor, own: Tensor, usual: Tensor, has_person: Tensor) -> Tensor:
-    """Fill what conditions leave open: facts ``(n, N_FACTS)`` without any statement, age or sex.
-
-    There the person, bool ``(n,)``, stays as recorded, and nobody is as people are on average.
-    """
-    fallback = torch.where(has_person[:, None], own, usual)
+def open_facts(asked: Tensor, fallback: Tensor) -> Tensor:
+    """Fill what facts ``(n, N_FACTS)`` leave open: statements where there is none at all, age and sex."""
     told = asked[:, :N_STATEMENTS].any(dim=1, keepdim=True)
     statements = torch.where(told, asked[:, :N_STATEMENTS], fallback[:, :N_STATEMENTS])
     others = asked[:, N_STATEMENTS:]

@@ -99,7 +99,7 @@ class BeatPrior(nn.Module):
         own = self.own_intervals(intervals, facts, rates)
         covariance = own.T @ own / len(own)
         self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
-        y = registered(beats, own + self.intervals(facts, rates)).flatten(1).double()
+        y = registered(beats, self.whole_intervals(intervals, facts, rates)).flatten(1).double()
         self.mean.copy_(y.mean(dim=0))
         self.effect.copy_(_ridge(x, y - self.mean.double(), _BELIEF))
         self.guess_centre.copy_(bases.mean(dim=0))
@@ -137,6 +137,10 @@ class BeatPrior(nn.Module):
         """Return the intervals ``(n, 5)`` to expect, logs of ms."""
         return self.usual_intervals + (self.factors(facts, rates) - self.centre) @ self.interval_effect
 
+    def whole_intervals(self, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
+        """Return measured intervals ``(n, 5)``, and those expected where not measurable."""
+        return torch.where(intervals.isnan(), self.intervals(facts, rates), intervals)
+
     def own_intervals(self, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
         """Return what measured intervals ``(n, 5)`` have beyond those expected; 0 where not measurable."""
         return torch.nan_to_num(intervals - self.intervals(facts, rates))
@@ -146,11 +150,11 @@ class BeatPrior(nn.Module):
 
         Where no beat has a sample, since the next one comes too soon, all leads are 0 and nothing is known.
         """
-        measured = torch.where(intervals.isnan(), self.intervals(facts, rates), intervals)
+        whole = self.whole_intervals(intervals, facts, rates)
         absent = (beats == 0).all(dim=1, keepdim=True).to(beats.dtype)
         near = nn.functional.max_pool1d(absent, 2 * _FADE + 1, stride=1, padding=_FADE)
         known = 1 - nn.functional.avg_pool1d(near, 2 * _FADE + 1, 1, _FADE, count_include_pad=False)
-        return (registered(beats, measured) - self(facts, rates)) * registered(known, measured).clamp(0, 1)
+        return (registered(beats, whole) - self(facts, rates)) * registered(known, whole).clamp(0, 1)
 
 
 def replay(beats: Tensor, offsets: Tensor) -> Tensor:

@@ -89,11 +89,8 @@ class References:
         left, right = slice(None, half), slice(half, None)
         device = networks.autoencoder.basis.device
         rates = torch.from_numpy(data.beats.rates).to(device)
-        facts, intervals = (
-            facts_of(data.encoded).to(device),
-            torch.from_numpy(data.beats.intervals).to(device),
-        )
-        everybody = torch.ones(len(data), dtype=torch.bool, device=device)
+        facts = facts_of(data.encoded).to(device)
+        intervals = torch.from_numpy(data.beats.intervals).to(device)
         typical = [torch.from_numpy(data.beats.typical), _typical(data, left), _typical(data, right)]
         bases, residuals, own = [], [], []
         for part, knows, masked in (
@@ -109,7 +106,7 @@ class References:
             base = base.to(device)
             as_recorded = prior.guessed(base)
             if knows:
-                as_recorded = open_facts(facts, as_recorded, prior.usual, everybody)
+                as_recorded = open_facts(facts, as_recorded)
             bases.append(base)
             found = prior.residuals(typical[part].to(device), intervals, as_recorded, rates)
             residuals.append(known_leads(found, leads))
@@ -144,8 +141,7 @@ class FlowData:
         self.conditions = data.encoded.to(self.device)
         self.facts = facts_of(self.conditions)
         measured = self._held(data.beats.intervals)
-        expected = networks.prior.intervals(self.facts, self.rates)
-        self.intervals = torch.where(measured.isnan(), expected, measured)
+        self.intervals = networks.prior.whole_intervals(measured, self.facts, self.rates)
 
     def draw(
         self, rows: NDArray[Any], references: NDArray[Any], rng: np.random.Generator
