@@ -11,7 +11,7 @@ from typing import Any
 from .exceptions import InputError
 
 # Those of `ecgtwin.training`, which takes seconds to import.
-STAGES = ("autoencoder", "extractor", "rhythm", "denoiser", "distillation")
+STAGES = ("autoencoder", "extractor", "rhythm", "beats", "denoiser", "distillation")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

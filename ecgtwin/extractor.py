@@ -15,17 +15,18 @@ from sklearn.utils.validation import check_is_fitted
 from . import pretrained as store
 from .diffusion import row_seeds
 from .exceptions import InputError
+from .nn import encode_conditions
 from .recordings import (
     as_conditions,
     check_batch_size,
     checked,
     native_batches,
     person_names,
-    pooled_base_vectors,
     training_data,
     warn_of_content,
 )
-from .training import StageSettings, fit_networks, retrieval_top1
+from .rhythm import Beats
+from .training import StageSettings, base_vectors, fit_networks, retrieval_top1
 from .weights import PretrainedWeights
 
 
@@ -85,9 +86,9 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         pretrained: str | Path | None = None,
         architecture: str = "default",
         sampling_rate: float = 100.0,
-        max_epochs: int = 60,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        max_epochs: int = 27,
+        batch_size: int = 384,
+        learning_rate: float = 2e-3,
         checkpoint_dir: str | Path | None = None,
         device: str = "auto",
         random_state: Any = 0,
@@ -164,7 +165,7 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Returns
         -------
         float32 array
-            Of a recording longer than 10 s, the mean over its windows.
+            Of the typical beat of each recording, however long it is.
         """
         check_is_fitted(self, "networks_")
         X = checked(self, X, reset=False)
@@ -172,7 +173,12 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         warn_of_content(batches)
         known = iter(as_conditions(conditions, X, sum(len(signals) for signals, _ in batches)))
         vectors = [
-            pooled_base_vectors(self.networks_.extractor, signals, present, [next(known) for _ in signals])
+            base_vectors(
+                self.networks_.extractor,
+                Beats.of(signals),
+                present,
+                encode_conditions([next(known) for _ in signals]),
+            )
             for signals, present in batches
         ]
         return torch.cat(vectors).numpy()

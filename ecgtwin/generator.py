@@ -174,10 +174,12 @@ class ECGTwinGenerator(PretrainedWeights):
         stages, distilled = stages_after(before.sampling, before.training, new=self.pretrained is None)
         settings = StageSettings(
             extractor_epochs=-(-self.max_epochs // 2),
+            transfer_epochs=min(StageSettings.transfer_epochs, self.max_epochs),
             denoiser_epochs=self.max_epochs,
             distillation_epochs=min(10, self.max_epochs),
             distilled=distilled,
             extractor_batch=self.batch_size,
+            transfer_batch=self.batch_size,
             denoiser_batch=self.batch_size,
             extractor_learning_rate=self.learning_rate,
             denoiser_learning_rate=self.learning_rate,

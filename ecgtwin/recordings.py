@@ -32,7 +32,7 @@ from .ecg import (
 )
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, resample
-from .nn import BaseExtractor, TwinNetworks, encode_conditions, facts_of, open_facts
+from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .quality import MAX_MILLIVOLTS, content_counts
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
@@ -150,19 +150,6 @@ def held_to(signals: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     return np.pad(signals, ((0, 0), (0, 0), (0, lacking)), mode="edge")
 
 
-def pooled_base_vectors(
-    extractor: BaseExtractor, signals: Array, present: Array, conditions: Sequence[Condition]
-) -> Tensor:
-    """Return base vectors ``(n, base_dim)`` of ``(n, 12, t)``, the mean over windows of 10 s."""
-    encoded = encode_conditions(conditions)
-    vectors = [
-        base_vectors(extractor, signals[..., start : start + NATIVE_LENGTH], present, encoded)
-        for start in range(0, signals.shape[-1], NATIVE_LENGTH)
-        if start == 0 or signals.shape[-1] - start >= MIN_SECONDS * NATIVE_RATE
-    ]
-    return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
-
-
 @dataclass(frozen=True)
 class Persons:
     """What the flow is told of n persons.
@@ -197,12 +184,17 @@ class Persons:
         peaks: Sequence[NDArray[np.intp]] | None = None,
     ) -> Self:
         """Describe persons by recordings ``(n, 12, t)`` in mV at 100 Hz, of which `present` leads count."""
-        device = networks.autoencoder.basis.device
-        bases = pooled_base_vectors(networks.extractor, signals, present, conditions).to(device)
-        beats = Beats.of(signals, peaks)
-        prior = networks.prior
-        known = facts_of(encode_conditions(conditions)).to(device)
-        own = open_facts(known, prior.guessed(bases))
+        return cls.of_beats(networks, Beats.of(signals, peaks), present, conditions)
+
+    @classmethod
+    def of_beats(
+        cls, networks: TwinNetworks, beats: Beats, present: Array, conditions: Sequence[Condition]
+    ) -> Self:
+        """Describe persons by the beats of recordings."""
+        device, prior = networks.autoencoder.basis.device, networks.prior
+        encoded = encode_conditions(conditions)
+        bases = base_vectors(networks.extractor, beats, present, encoded).to(device)
+        own = open_facts(facts_of(encoded).to(device), prior.guessed(bases))
         typical, rates, intervals = (
             torch.from_numpy(part).to(device) for part in (beats.typical, beats.rates, beats.intervals)
         )

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from .beats import mean_rate, r_peaks
 from .delineation import delineate
 from .ecg import NATIVE_RATE
-from .leads import independent_leads
+from .leads import INDEPENDENT_LEADS, independent_leads
+from .parallel import on_all_cores
 
 Array = NDArray[Any]
 
 BEFORE, AFTER = 35, 60
 """Samples of a beat before its R peak, and from it on."""
 BEAT = BEFORE + AFTER
+
+_AT_ONCE = 512
+"""Recordings whose beats one process finds."""
 
 _OWN_SHARE = 0.6
 """Of the interval between two R peaks, what belongs to the first beat; the rest to the next."""
@@ -58,16 +62,26 @@ class Beats:
     def of(cls, signals: Array, peaks: Sequence[NDArray[np.intp]] | None = None) -> Self:
         """Find the beats of recordings ``(n, 12, t)`` in mV; leads that are missing may be zero."""
         if peaks is None:
-            peaks = [r_peaks(one, NATIVE_RATE) for one in signals]
-        typical = [
-            typical_beat(independent_leads(one), found) for one, found in zip(signals, peaks, strict=True)
-        ]
-        rates = [mean_rate(found) for found in peaks]
-        measured = [
-            delineate(one, NATIVE_RATE, peaks=found) for one, found in zip(signals, peaks, strict=True)
-        ]
-        intervals = np.log([(d.pr_ms, d.p_ms, d.onset_ms, d.qrs_ms, d.qt_ms) for d in measured])
-        return cls(peaks, *(np.array(part, dtype=np.float32) for part in (typical, rates, intervals)))
+            found = on_all_cores(_beats_of_each, signals, _AT_ONCE)
+        else:
+            found = [_beats_of(one, at) for one, at in zip(signals, peaks, strict=True)]
+        if not found:
+            nothing = np.zeros((0, len(INDEPENDENT_LEADS), BEAT)), np.zeros(0), np.zeros((0, 5))
+            return cls([], *(part.astype(np.float32) for part in nothing))
+        at, *parts = zip(*found, strict=True)
+        return cls(list(at), *(np.array(part, dtype=np.float32) for part in parts))
+
+
+def _beats_of(signal: Array, peaks: Array) -> tuple[Array, Array, float, Array]:
+    """R peaks, typical beat, rate, and logs of intervals of one recording ``(12, t)``."""
+    d = delineate(signal, NATIVE_RATE, peaks=peaks)
+    ms = np.array([d.pr_ms, d.p_ms, d.onset_ms, d.qrs_ms, d.qt_ms])
+    intervals = np.log(np.where(ms > 0, ms, np.nan))  # in what is no ECG QRS may end where it begins
+    return peaks, typical_beat(independent_leads(signal), peaks), mean_rate(peaks), intervals
+
+
+def _beats_of_each(signals: Array) -> list[tuple[Array, Array, float, Array]]:
+    return [_beats_of(one, r_peaks(one, NATIVE_RATE)) for one in signals]
 
 
 def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
 from ecgtwin.nn.prior import N_FACTORS, N_FACTS, replay
 from ecgtwin.nn.registration import landmarks, registered, timed
+from ecgtwin.nn.transfer import Transfer
 from ecgtwin.rhythm import BEAT, BEFORE, N_CHANNELS, beat_offsets, rhythm_channels
 
 YES, NO = torch.tensor([True]), torch.tensor([False])
@@ -70,34 +71,91 @@ def test_lapped_transform_keeps_energy(patch):
     assert latents.square().sum().item() == pytest.approx(x.square().sum().item(), rel=1e-4)
 
 
-def test_extractor_gives_unit_vectors_for_any_length(networks):
-    present = torch.ones(3, 12, dtype=torch.bool)
-    for length in (250, 512, 1000):
-        vectors = networks.extractor(
-            torch.randn(3, 12, length), present, encode_conditions([Condition()] * 3)
-        )
-        assert vectors.shape == (3, 16)
-        assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
+def beats_of(n, seed=0):
+    """Random beats, intervals of which one is not known, and leads that are all there."""
+    generator = torch.Generator().manual_seed(seed)
+    intervals = torch.tensor([160.0, 105.0, 40.0, 95.0, 380.0]).log().repeat(n, 1)
+    intervals[0, 0] = float("nan")
+    return torch.randn(n, 8, BEAT, generator=generator), intervals, torch.ones(n, 8, dtype=torch.bool)
+
+
+def test_extractor_gives_unit_vectors(networks):
+    vectors = networks.extractor(*beats_of(3), encode_conditions([Condition()] * 3))
+    assert vectors.shape == (3, 16)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
 
 
 def test_a_missing_lead_is_not_looked_at(networks):
-    x = torch.randn(1, 12, 500)
-    present = torch.ones(1, 12, dtype=torch.bool)
-    present[0, 7] = False
-    other = x.clone()
-    other[0, 7] = 99.0
+    beats, intervals, present = beats_of(1)
+    present[0, 4] = False
+    other = beats.clone()
+    other[0, 4] = 99.0
     none = encode_conditions([Condition()])
-    assert torch.equal(networks.extractor(x, present, none), networks.extractor(other, present, none))
+    found = [networks.extractor(one, intervals, present, none) for one in (beats, other)]
+    assert torch.equal(*found)
 
 
 def test_batches_with_more_statements_change_no_row(networks):
-    """Empty statement tokens are masked, so a row does not feel its neighbours' reports."""
-    x, present = torch.randn(2, 12, 500), torch.ones(2, 12, dtype=torch.bool)
+    """Places of statements that others have and this recording has not are empty."""
+    beats, intervals, present = beats_of(2)
     short = encode_conditions([Condition(statements="PVC")])
     long = encode_conditions([Condition(statements="PVC"), Condition(statements=["AFIB", "LVH", "CLBBB"])])
-    alone = networks.extractor(x[:1], present[:1], short)
-    together = networks.extractor(x, present, long)
+    alone = networks.extractor(beats[:1], intervals[:1], present[:1], short)
+    together = networks.extractor(beats, intervals, present, long)
     assert torch.allclose(alone[0], together[0], atol=1e-5)
+
+
+def test_what_the_condition_explains_is_subtracted(networks):
+    beats, intervals, present = beats_of(1)
+    said = [
+        networks.extractor(beats, intervals, present, encode_conditions([one]))
+        for one in (Condition(), Condition("CLBBB"), Condition(age=60))
+    ]
+    assert not torch.allclose(said[0], said[1], atol=1e-4)
+    assert torch.equal(said[0], said[2])  # age and sex last, and would tell persons apart by themselves
+
+
+def untrained_transfer():
+    transfer = Transfer(N_FACTS, 16)
+    transfer.fit_components(torch.randn(200, 8, BEAT, generator=torch.Generator().manual_seed(0)))
+    return transfer
+
+
+def trained_transfer():
+    transfer = untrained_transfer()
+    torch.nn.init.normal_(transfer.read[-1].weight, generator=torch.Generator().manual_seed(0))
+    return transfer
+
+
+def facts(*codes):
+    return facts_of(encode_conditions([Condition(codes, age=60, sex="F")]))
+
+
+def test_an_untrained_transfer_changes_nothing():
+    residuals = beats_of(1)[0]
+    assert torch.equal(untrained_transfer()(residuals, facts("NORM"), facts("CLBBB")), residuals)
+
+
+def test_under_the_same_condition_all_of_a_residual_remains():
+    residuals, transfer = beats_of(1)[0], trained_transfer()
+    assert torch.allclose(transfer(residuals, facts("LVH", "SR"), facts("LVH", "SR")), residuals)
+    assert not torch.allclose(transfer(residuals, facts("LVH", "SR"), facts("NORM", "SR")), residuals)
+
+
+def test_nothing_is_made_up_of_leads_that_are_not_known():
+    residuals = beats_of(1)[0]
+    residuals[:, 3] = 0
+    found = trained_transfer()(residuals, facts("NORM"), facts("CLBBB"))
+    assert not found[:, 3].any()
+    assert (found != residuals)[:, [0, 1, 2, 4]].any()
+
+
+def test_components_of_residuals_have_unit_variance():
+    rows = torch.randn(500, 8, BEAT, generator=torch.Generator().manual_seed(1)) * torch.linspace(3, 1, BEAT)
+    transfer = Transfer(N_FACTS, 16)
+    transfer.fit_components(rows)
+    z = transfer.components(rows)
+    assert torch.allclose(z.T @ z / len(z), torch.eye(z.shape[1]), atol=1e-2)
 
 
 def test_untrained_denoiser_is_the_best_linear_guess():
@@ -350,7 +408,8 @@ def test_another_condition_changes_the_beat_by_its_effect(tiny, twin):
     other = encode_conditions([Condition(statements="NORM")])
     prior = tiny.networks_.prior
     asked = torch.where(facts_of(other).isnan(), given.own, facts_of(other))
-    difference = prior(asked, given.rates) - prior(given.own, given.rates)
+    carried = prior.transfer(given.residuals, given.own, asked)
+    difference = prior(asked, given.rates) - prior(given.own, given.rates) + carried - given.residuals
     beats = timed(beat + difference, given.intervals)
     expected = tiny.networks_.autoencoder.encode(replay(beats, given.offsets))
     assert difference.abs().max() > 0.01
@@ -514,8 +573,8 @@ def test_networks_stay_on_their_device():
 
     clean = guided(denoise, 3.0, 2.0)(x, time, time)
     rhythms = networks.rhythm.follow(conditions, time, torch.zeros(2, 5, device="meta"))
-    signals = torch.zeros(2, 12, 500, device="meta")
-    bases = networks.extractor(signals, torch.ones(2, 12, dtype=torch.bool, device="meta"), conditions)
+    leads = torch.ones(2, 8, dtype=torch.bool, device="meta")
+    bases = networks.extractor(what.residuals, what.intervals, leads, conditions)
     found = [clean, rhythms, bases, networks.prior.guessed(bases), networks.autoencoder.decode(clean)]
     found += [networks.prior.residuals(what.residuals, what.intervals, what.own, time)]
     found += [networks.rhythm.likely_rate(conditions, time), what.conditions.keep(persons[:, None]).age]

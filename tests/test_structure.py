@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ecgtwin"
 # Each part may import those before it.
 ORDER = [
-    ["exceptions", "files", "card"],
+    ["exceptions", "files", "card", "parallel"],
     ["memory", "filters"],
     ["statements", "hub"],
     ["conditions", "beats", "leads", "headers"],

@@ -9,6 +9,7 @@ from ecgtwin.beats import r_peaks
 from ecgtwin.conditions import Condition
 from ecgtwin.diffusion import row_seeds, row_uniforms, time_grid
 from ecgtwin.exceptions import CheckpointError
+from ecgtwin.leads import independent_leads
 from ecgtwin.nn import (
     ARCHITECTURES,
     N_STATEMENTS,
@@ -18,8 +19,11 @@ from ecgtwin.nn import (
     facts_of,
     statement_matrix,
 )
+from ecgtwin.nn.prior import N_FACTS
 from ecgtwin.nn.registration import registered
+from ecgtwin.nn.transfer import Transfer
 from ecgtwin.recordings import Persons
+from ecgtwin.rhythm import typical_beat
 from ecgtwin.sampling import draw_latents, draw_rhythms
 from ecgtwin.simulate import make_ecgs
 from ecgtwin.training import (
@@ -35,13 +39,15 @@ from ecgtwin.training import (
 from ecgtwin.training.contrast import (
     condition_matrix,
     contrastive_loss,
+    displaced,
     lead_masks,
     retrieval_top1,
     shared_with_condition,
 )
-from ecgtwin.training.distillation import _draw_times, _solve, fit_few_steps
+from ecgtwin.training.distillation import _draw_times, _solve, fit_few_steps, fit_half_the_steps
 from ecgtwin.training.flows import FlowData, References, draw_dropped, draw_targets, fit_prior
 from ecgtwin.training.rhythms import fit_rhythm
+from ecgtwin.training.transfers import OwnBeats, fit_transfer, fit_witness, reading_loss
 
 
 def linear_problem(calls=None, stop_at=None):
@@ -280,6 +286,55 @@ def test_a_recording_is_never_its_own_whole_reference(tiny, data):
     assert torch.equal(given.rates, torch.from_numpy(data.beats.rates)[rows])
 
 
+def test_views_are_beats_of_the_whole_and_of_its_halves(data):
+    assert data.views.shape == (3, len(data), 8, 95)
+    assert np.array_equal(data.views[0], data.beats.typical)
+    row = 3
+    half = data.signals.shape[-1] // 2
+    first = data.beats.peaks[row][data.beats.peaks[row] < half]
+    assert np.array_equal(
+        data.views[1, row], typical_beat(independent_leads(data.signals[row])[:, :half], first)
+    )
+    assert not np.array_equal(data.views[1, row], data.views[2, row])
+
+
+def test_displaced_electrodes_keep_the_size_of_beats():
+    beats = np.random.default_rng(0).normal(size=(400, 8, 95)).astype(np.float32)
+    moved = displaced(beats, np.random.default_rng(1))
+    frontal = [np.stack([one[:, 0], (2 * one[:, 1] - one[:, 0]) / np.sqrt(3)]) for one in (beats, moved)]
+    assert np.allclose(*((one**2).sum(axis=0) for one in frontal), atol=1e-4)  # the axis is turned
+    assert not np.allclose(beats[:, 2:], moved[:, 2:])
+    assert np.abs(moved).max() < 1.5 * np.abs(beats).max()
+
+
+def test_witnesses_teach_what_remains_of_a_person(tiny, data):
+    """What is carried to another condition convinces witnesses more than the plain residual does."""
+    networks = copy.deepcopy(tiny.networks_)
+    networks.prior.transfer = Transfer(N_FACTS, 16)
+    settings = LoopSettings(n_steps=60, learning_rate=5e-3, ema_decay=0.9)
+    fit_transfer(networks, data, LoopSettings(n_steps=1), batch_size=8, verbose=False)
+    own = OwnBeats.of(networks, data)
+    witness = fit_witness(
+        networks, own, (8, 16), settings, of_persons=False, batch_size=8, seed=0, verbose=False
+    )
+    rows = torch.arange(len(own))
+    read = witness(own.beats(networks, rows * 0, rows), own.intervals, own.present(rows))
+    assert reading_loss(read, own.facts) < reading_loss(torch.zeros_like(read), own.facts)
+    before = networks.prior.transfer(own.residuals[0], own.facts, own.facts.flip(0))
+    fit_transfer(networks, data, settings, batch_size=8, verbose=False)
+    after = networks.prior.transfer(own.residuals[0], own.facts, own.facts.flip(0))
+    assert torch.isfinite(after).all()
+    assert (after - before).abs().max() > 1e-3
+    same = networks.prior.transfer(own.residuals[0], own.facts, own.facts)
+    assert torch.allclose(same, own.residuals[0], atol=1e-5)
+
+
+def test_recordings_without_beats_teach_no_transfer(ecgs):
+    flat = TrainingData(np.zeros_like(ecgs.signals[:4]), ecgs.groups[:4])
+    networks = TwinNetworks(ARCHITECTURES["tiny"])
+    assert np.isnan(fit_transfer(networks, flat, LoopSettings(n_steps=1), verbose=False))
+
+
 def test_conditions_and_persons_are_left_out_for_guidance():
     asked = [Condition(statements=["PVC", "LVH", "AFIB"], age=50, sex="F", heart_rate=80)] * 4000
     kept, has_person = draw_dropped(encode_conditions(asked), np.random.default_rng(0))
@@ -334,7 +389,9 @@ def test_all_stages_take_recordings_with_two_beats():
     data = TrainingData(ecgs.signals[rows], ecgs.groups[rows], [ecgs.conditions[i] for i in rows])
     assert len(np.unique(data.groups)) > 2
     networks = TwinNetworks(ARCHITECTURES["tiny"])
-    settings = StageSettings(extractor_epochs=1, rhythm_epochs=1, denoiser_epochs=1, distillation_epochs=1)
+    settings = StageSettings(
+        extractor_epochs=1, rhythm_epochs=1, transfer_epochs=1, denoiser_epochs=1, distillation_epochs=1
+    )
     scores = fit_networks(networks, data, settings, verbose=False)
     assert np.isfinite(scores["denoiser"])
     assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
@@ -346,12 +403,14 @@ def test_a_stage_changes_its_own_networks_alone(tiny, data, stage):
     networks.load_state_dict(tiny.networks_.state_dict())
     before = {key: value.clone() for key, value in networks.state_dict().items()}
     few = TrainingData(data.signals[:8], data.groups[:8], data.conditions[:8])
-    settings = StageSettings(extractor_epochs=1, rhythm_epochs=1, denoiser_epochs=1, distillation_epochs=1)
+    settings = StageSettings(
+        extractor_epochs=1, rhythm_epochs=1, transfer_epochs=1, denoiser_epochs=1, distillation_epochs=1
+    )
     fit_networks(networks, few, settings, stages=[stage], verbose=False)
     changed = {key for key, value in networks.state_dict().items() if not torch.equal(value, before[key])}
     own = {
         "autoencoder": {"autoencoder", "denoiser"},
-        "denoiser": {"denoiser", "electrodes", "prior"},
+        "beats": {"electrodes", "prior"},
         "distillation": {"denoiser"},
     }.get(stage, {stage})
     assert {key.split(".")[0] for key in changed} == own
@@ -421,3 +480,28 @@ def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_ma
     )
     after = (latents(networks, **once) - wanted).square().mean()
     assert after < 0.6 * before
+
+
+def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
+    networks = copy.deepcopy(tiny.networks_)
+    teach = LoopSettings(n_steps=100, learning_rate=3e-3, ema_decay=0.98)
+    scales = {"guidance_scale": 2.0, "person_scale": 2.0}
+    fit_few_steps(networks, data, teach, n_steps=4, **scales, batch_size=24, verbose=False)
+    persons = Persons.of(networks, data.signals[:8], data.leads[:8], data.conditions[:8])
+    seeds = row_seeds(0, 8)
+
+    def latents(n_steps):
+        settings = {
+            "n_steps": n_steps,
+            "sampler": "shortcut",
+            "guidance_scale": 1.0,
+            "person_scale": 1.0,
+        }
+        given = draw_rhythms(networks, persons, data.conditions[:8], seeds, settings)
+        return draw_latents(networks, given, seeds, settings)
+
+    wanted = latents(4)
+    before = (latents(2) - wanted).square().mean()
+    settings = LoopSettings(n_steps=250, learning_rate=2e-3, ema_decay=0.98)
+    fit_half_the_steps(networks, data, settings, n_steps=2, batch_size=24, verbose=False)
+    assert (latents(2) - wanted).square().mean() < 0.7 * before

@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.parallel import Parallel, delayed
 
 from ..beats import heart_rate
 from ..conditions import Condition, statement_matrix
@@ -17,6 +16,7 @@ from ..delineation import Delineation, delineate
 from ..exceptions import InputError
 from ..generator import ECGTwinGenerator
 from ..leads import LEADS
+from ..parallel import on_all_cores
 from .fidelity import spectra
 from .judges import Judges, Verdict
 from .physiology import beat_consistency
@@ -134,7 +134,7 @@ class Arm:
         """What is measured on each recording by itself."""
         if self.source is not None:
             return [self.source.measured[row] for row in self.references]
-        return self._done("measured", _on_all_cores(_measure, self.signals, 64))
+        return self._done("measured", on_all_cores(_measure, self.signals, 64))
 
     @property
     def delineations(self) -> list[Delineation]:
@@ -202,14 +202,7 @@ def _measure(signals: Array) -> list[Measured]:
 
 def all_beat_vectors(signals: Array) -> Array:
     """Return `beat_vectors` of many recordings, on all cores."""
-    return np.array(_on_all_cores(beat_vectors, signals, 256))
-
-
-def _on_all_cores(measure: Callable[[Array], Any], signals: Array, size: int) -> list[Any]:
-    """Measure recordings in pieces; few are measured here, for processes take time to start."""
-    pieces = np.array_split(signals, max(1, len(signals) // size))
-    found = Parallel(n_jobs=-1 if len(pieces) > 1 else 1)(delayed(measure)(piece) for piece in pieces)
-    return [one for piece in found for one in piece]
+    return np.array(on_all_cores(beat_vectors, signals, 256))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ GROUPS = ("fidelity", "condition", "identity", "physiology", "utility", "privacy
 TRAINING_FOLDS = tuple(range(1, 9))
 
 
-FULL = Sizes(2500, 1000, 8, 512, 256, 3000, 8, 64, 200, 8, 1200)
+# A twin of each training record, however many there are.
+FULL = Sizes(2500, 1000, 8, 512, 256, 20000, 8, 64, 200, 8, 1200)
 QUICK = Sizes(400, 48, 1, 96, 24, 64, 2, 8, 8, 4, 300)
 
 
@@ -108,7 +109,7 @@ def evaluate(
         progress = Progress(bar)
         if generator is not None:
             changes = Plan.own_changes(real, sizes.others)
-            progress.expect(_all_twins(sizes, real) + len(changes))
+            progress.expect(_all_twins(sizes, known, real) + len(changes))
             plan = Plan.draw(real.groups, min(sizes.references, len(real)), seed)
             arms = draw_arms(
                 generator,
@@ -157,10 +158,10 @@ def evaluate(
     return _rounded(judge_goals(report))
 
 
-def _all_twins(sizes: Sizes, real: Recordings) -> int:
+def _all_twins(sizes: Sizes, known: Recordings, real: Recordings) -> int:
     several = int((np.unique(real.groups, return_counts=True)[1] > 1).sum())
-    missing = max(0, sizes.references - len(real)) + max(0, sizes.patients - several) * sizes.patient_twins
-    return sizes.twins - missing
+    missing = max(0, sizes.references - len(real)) + max(0, sizes.training_twins - len(known))
+    return sizes.twins - missing - max(0, sizes.patients - several) * sizes.patient_twins
 
 
 def _meta(

@@ -2,10 +2,10 @@
 
 from .architecture import ARCHITECTURES, Architecture
 from .autoencoder import PatchAutoencoder
-from .conditioning import Conditioning, open_facts
+from .conditioning import Conditioning, open_facts, without_p_wave
 from .denoiser import Denoiser, Told
 from .electrodes import ElectrodeLevels
-from .extractor import BaseExtractor
+from .extractor import BaseExtractor, BeatReader
 from .networks import TwinNetworks
 from .prior import BeatPrior, facts_of
 from .rhythm import RhythmModel
@@ -17,6 +17,7 @@ __all__ = [
     "Architecture",
     "BaseExtractor",
     "BeatPrior",
+    "BeatReader",
     "ConditionArrays",
     "Conditioning",
     "Denoiser",
@@ -29,4 +30,5 @@ __all__ = [
     "facts_of",
     "open_facts",
     "statement_matrix",
+    "without_p_wave",
 ]

@@ -20,9 +20,9 @@ class Architecture:
     base_dim : int
         Length of the base vector.
     extractor_widths : tuple of int
-        Channels of the extractor's convolutional stages; each halves the time axis.
-    extractor_layers : int
-        Attention layers behind them.
+        Channels of the convolutions of the extractor, which halve the time axis, and the width behind them.
+    transfer_width : int
+        Of the network that takes what is a person's own from one condition to another.
     denoiser_widths : tuple of 3 int
         Channels at one, two and four patches per token.
     denoiser_layers : int
@@ -38,8 +38,8 @@ class Architecture:
     patch: int = 10
     latent_dim: int = 80
     base_dim: int = 256
-    extractor_widths: tuple[int, ...] = (48, 72, 112, 144)
-    extractor_layers: int = 1
+    extractor_widths: tuple[int, ...] = (64, 96, 256)
+    transfer_width: int = 512
     denoiser_widths: tuple[int, int, int] = (80, 128, 192)
     denoiser_layers: int = 3
     embedding_dim: int = 128
@@ -59,18 +59,15 @@ class Architecture:
                 )
         if self.patch not in (2, 10, 50) or self.latent_dim > 8 * self.patch:
             raise ValueError("architecture: patch must be 2, 10 or 50, and latent_dim at most 8 * patch")
-        widths = (*self.denoiser_widths, self.extractor_widths[-1], self.token_dim)
+        widths = (*self.denoiser_widths, self.token_dim)
         if len(self.denoiser_widths) != 3 or any(width % (2 * self.heads) for width in widths):
             raise ValueError("architecture: three denoiser widths, each width a multiple of 2 * heads")
-        if max(self.denoiser_layers, self.extractor_layers) > 64 or max(widths) > 2048:
+        if self.denoiser_layers > 64 or max(*widths, *self.extractor_widths, self.transfer_width) > 2048:
             raise ValueError("architecture: at most 64 layers, and widths of at most 2048")
 
     def least_parameters(self) -> int:
         """Return a number that the parameters exceed, from attention and widest convolutions alone."""
-        attention = 4 * (
-            self.denoiser_layers * self.denoiser_widths[-1] ** 2
-            + self.extractor_layers * self.extractor_widths[-1] ** 2
-        )
+        attention = 4 * self.denoiser_layers * self.denoiser_widths[-1] ** 2
         return attention + max(self.denoiser_widths) ** 2 + self.extractor_widths[-1] * self.base_dim
 
     @classmethod
@@ -88,6 +85,7 @@ ARCHITECTURES = {
         latent_dim=24,
         base_dim=16,
         extractor_widths=(8, 16),
+        transfer_width=16,
         denoiser_widths=(16, 16, 16),
         denoiser_layers=1,
         embedding_dim=16,

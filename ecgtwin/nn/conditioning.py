@@ -72,12 +72,19 @@ class Conditioning:
         # What is left open stays as the person was recorded, and nobody is as people are on average.
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
         facts = open_facts(facts_of(self.conditions), fallback)
-        residuals = self.residuals * has_person[:, None, None]
-        # Fibrillating or fluttering atria make no P wave, so there is none for a person to keep.
-        silent = (facts[:, _NO_P_WAVE] > 0.5).any(dim=1)
-        before_qrs = torch.arange(residuals.shape[-1], device=residuals.device) < QRS_ONSET
-        residuals = residuals * ~(silent[:, None, None] & before_qrs)
+        kept = self.residuals * has_person[:, None, None]
+        residuals = without_p_wave(prior.transfer(without_p_wave(kept, facts), self.own, facts), facts)
         return timed(prior(facts, self.rates) + residuals, self.intervals)
+
+
+def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:
+    """Take what is before QRS from residuals ``(n, 8, BEAT)`` of conditions whose atria make no P wave.
+
+    Fibrillating or fluttering atria have none, so there is none for a person to keep.
+    """
+    silent = (facts[:, _NO_P_WAVE] > 0.5).any(dim=1)
+    before_qrs = torch.arange(residuals.shape[-1], device=residuals.device) < QRS_ONSET
+    return residuals * ~(silent[:, None, None] & before_qrs)
 
 
 def open_facts(asked: Tensor, fallback: Tensor) -> Tensor:

@@ -1,90 +1,80 @@
 """The Individual Base Extractor: one recording to the vector of its person (ECGTwin, section on the IBE).
 
-It reads the twelve leads themselves, since a reference may have any of them: a lead that is missing
-is zero and flagged. Convolutions find the shapes of beats; then, as in the paper, cross-attention to
-the recording's own condition is passed through ReLU and *subtracted*, so that what the condition
-explains is removed before the mean over time.
+It reads the typical beat of a recording, on the clock of `ecgtwin.nn.registration`, and its intervals: a
+median beat holds nearly all that lasts from one recording of a person to the next, and none of the noise
+and rhythm of the day, which a network that reads the whole recording learns to tell people by. A lead that
+is missing is zero and flagged. As in the paper, what the recording's own condition explains is passed through
+ReLU and *subtracted*.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..rhythm import BEAT
 from .architecture import Architecture
-from .layers import CrossAttention, SelfAttention
-from .tokens import ConditionArrays, ConditionTokens
+from .registration import INTERVALS, registered, textbook
+from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
 
-N_LEADS = 12
+N_LEADS = 8
+_INTERVAL_SPREAD = 0.2
+"""How much the logs of intervals differ between people, about."""
 
 
-class _Stage(nn.Module):
-    """Two residual convolutions that halve the time axis.
+class BeatReader(nn.Module):
+    """Convolutions over registered beats ``(n, 8, BEAT)`` in mV, then a layer that reads intervals too."""
 
-    Batch norm keeps amplitudes comparable between people; norms within a recording would not.
-    """
-
-    def __init__(self, n_in: int, n_out: int, kernel: int = 5) -> None:
+    def __init__(self, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.first = nn.Conv1d(n_in, n_out, kernel, stride=2, padding=kernel // 2, bias=False)
-        self.second = nn.Conv1d(n_out, n_out, kernel, padding=kernel // 2, bias=False)
-        self.third = nn.Conv1d(n_out, n_out, kernel, padding=kernel // 2, bias=False)
-        self.norms = nn.ModuleList(nn.BatchNorm1d(n_out) for _ in range(3))
+        *channels, hidden = widths
+        layers: list[nn.Module] = []
+        length = BEAT
+        for n_in, n_out in pairwise((2 * N_LEADS, *channels)):
+            layers += [nn.Conv1d(n_in, n_out, 9, stride=2, padding=4), nn.GELU()]
+            length = (length + 1) // 2
+        self.shapes = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout))
+        self.join = nn.Linear((channels[-1] if channels else 2 * N_LEADS) * length + len(INTERVALS), hidden)
+        self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:  # (n, n_in, t) -> (n, n_out, t / 2)
-        x = self.norms[0](self.first(x))
-        y = self.norms[1](self.second(F.silu(x)))
-        return F.silu(x + self.norms[2](self.third(F.silu(y))))
-
-
-class _SubtractingLayer(nn.Module):
-    """Self-attention, minus what the condition explains, then a feed-forward layer; pre-norm."""
-
-    def __init__(self, width: int, token_dim: int, heads: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.attend = SelfAttention(width, heads)
-        self.explain = CrossAttention(width, token_dim, heads)
-        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
-        x = x + self.attend(self.norms[0](x))
-        x = x - F.relu(self.explain(self.norms[1](x), self.explain.keys(tokens), present))
-        return x + self.feed(self.norms[2](x))
+    def forward(self, beats: Tensor, intervals: Tensor, present: Tensor) -> Tensor:
+        """Registered beats, logs of ms ``(n, 5)``, bool ``(n, 8)`` to ``(n, widths[-1])``."""
+        flags = present.to(beats.dtype)[:, :, None].expand(-1, -1, beats.shape[-1])
+        x = self.shapes(torch.cat([2 * beats * flags, flags], dim=1))
+        x = torch.cat([x, (intervals - textbook(intervals)) / _INTERVAL_SPREAD], dim=1)
+        return self.drop(F.gelu(self.join(x)))
 
 
 class BaseExtractor(nn.Module):
-    """Recordings ``(n, 12, t)`` in mV at 100 Hz, with their conditions, to base vectors ``(n, base_dim)``.
-
-    Base vectors have unit length. Where nothing is known of a condition, only the token that is
-    always there remains: the paper's learned null token.
-    """
+    """Typical beats, with the conditions they were recorded under, to base vectors of unit length."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         widths = architecture.extractor_widths
-        self.stages = nn.Sequential(
-            *(_Stage(a, b) for a, b in zip((2 * N_LEADS, *widths), widths, strict=False))
-        )
-        self.tokens = ConditionTokens(architecture.token_dim)
-        self.layers = nn.ModuleList(
-            _SubtractingLayer(widths[-1], architecture.token_dim, architecture.heads)
-            for _ in range(architecture.extractor_layers)
-        )
-        self.norm = nn.LayerNorm(2 * widths[-1])
-        self.head = nn.Linear(2 * widths[-1], architecture.base_dim)
+        self.read = BeatReader(widths, dropout=0.3)
+        self.explain = nn.Linear(N_STATEMENTS, widths[-1], bias=False)
+        self.head = nn.Linear(widths[-1], architecture.base_dim)
 
-    def forward(self, signals: Tensor, present: Tensor, conditions: ConditionArrays) -> Tensor:
-        """Signals ``(n, 12, t)``, bool `present` ``(n, 12)``."""
-        flags = present.to(signals.dtype)[:, :, None]
-        # An electrode's offset is not the person's.
-        signals = signals - signals.median(dim=-1, keepdim=True).values
-        x = torch.cat([signals * flags, flags.expand(-1, -1, signals.shape[-1])], dim=1)
-        x = self.stages(x).transpose(1, 2)  # (n, tokens, width)
-        tokens, known = self.tokens(conditions)
-        for layer in self.layers:
-            x = layer(x, tokens, known)
-        # The spread over time is the person's too: how alike the beats are, how much they breathe.
-        x = torch.cat([x.mean(dim=1), x.std(dim=1, correction=min(1, x.shape[1] - 1))], dim=-1)
-        return F.normalize(self.head(self.norm(x)), dim=-1)
+    def forward(
+        self, beats: Tensor, intervals: Tensor, present: Tensor, conditions: ConditionArrays
+    ) -> Tensor:
+        """Return base vectors.
+
+        Parameters
+        ----------
+        beats : Tensor (n, 8, BEAT)
+            Typical beats at 100 Hz in mV.
+        intervals : Tensor (n, 5)
+            Logs of ms; NaN where not measurable.
+        present : bool Tensor (n, 8)
+            Which leads there are.
+        conditions : ConditionArrays of n
+            What the recordings show; of one that is not known nothing is subtracted.
+        """
+        whole = torch.where(intervals.isnan(), textbook(intervals), intervals)
+        x = self.read(registered(beats, whole), whole, present)
+        x = x - F.relu(self.explain(statement_matrix(conditions)))
+        return F.normalize(self.head(x), dim=-1)

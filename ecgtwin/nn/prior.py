@@ -14,15 +14,14 @@ from torch import Tensor, nn
 
 from ..rhythm import BEAT
 from .autoencoder import N_LEADS
-from .registration import INTERVALS, registered
+from .registration import INTERVALS, registered, textbook
 from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
+from .transfer import Transfer
 
 _BELIEF = 20.0
 """A statement of so many recordings is believed by half."""
 
 _FADE = 4  # samples over which a residual fades to where nothing is known
-
-_TEXTBOOK_MS = (160.0, 105.0, 40.0, 95.0, 380.0)
 
 N_FACTS = N_STATEMENTS + 2
 """Of a person as recorded, or a condition: statements, age and sex."""
@@ -57,17 +56,18 @@ class BeatPrior(nn.Module):
     guess: Tensor
     guess_centre: Tensor
 
-    def __init__(self, base_dim: int) -> None:
+    def __init__(self, base_dim: int, transfer_width: int = 16) -> None:
         super().__init__()
         n_intervals = len(INTERVALS)
         self.register_buffer("mean", torch.zeros(N_LEADS * BEAT))
         self.register_buffer("centre", torch.zeros(N_FACTORS))
         self.register_buffer("effect", torch.zeros(N_FACTORS, N_LEADS * BEAT))
-        self.register_buffer("usual_intervals", torch.tensor(_TEXTBOOK_MS).log())
+        self.register_buffer("usual_intervals", textbook(torch.zeros(())))
         self.register_buffer("interval_effect", torch.zeros(N_FACTORS, n_intervals))
         self.register_buffer("interval_spread", torch.zeros(n_intervals, n_intervals))
         self.register_buffer("guess", torch.zeros(base_dim, N_FACTS))
         self.register_buffer("guess_centre", torch.zeros(base_dim))
+        self.transfer = Transfer(N_FACTS, transfer_width)
 
     def fit(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor, bases: Tensor) -> BeatPrior:
         """Fit by ridge regression.

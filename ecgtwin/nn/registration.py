@@ -20,6 +20,8 @@ from ..rhythm import BEAT, BEFORE
 INTERVALS = ("pr", "p", "r", "qrs", "qt")
 """PR, P, R peak time (from the onset of QRS to R), QRS and QT."""
 
+_TEXTBOOK_MS = (160.0, 105.0, 40.0, 95.0, 380.0)
+
 _BOUNDS = ((60.0, 400.0), (30.0, 200.0), (8.0, 120.0), (50.0, 250.0), (180.0, 700.0))  # ms
 
 CLOCK = (0, 12, 25, 31, 40, 53, 83, BEAT - 1)
@@ -30,6 +32,11 @@ QRS, which is quickest, has twice the samples that it has at 100 Hz."""
 _LEAD_IN, _TAIL = 14.5, 25.0  # samples at 100 Hz before P and after T
 
 QRS_ONSET = CLOCK[3]
+
+
+def textbook(like: Tensor) -> Tensor:
+    """Return the intervals of a textbook's heart ``(5,)``, logs of ms."""
+    return torch.tensor(_TEXTBOOK_MS, dtype=like.dtype, device=like.device).log()
 
 
 def landmarks(intervals: Tensor) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,13 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..conditions import Condition
+from ..leads import independent_leads
 from ..nn import BaseExtractor, ConditionArrays, encode_conditions, statement_matrix
+from ..rhythm import Beats
 from .data import TrainingData, step_generators
 from .loop import LoopSettings, train
 from .pairs import PairSampler
-
-WINDOW = 512
-"""Samples of the windows that the extractor learns from."""
 
 _LIMB_ONLY = np.arange(12) < 6
 
@@ -41,27 +43,64 @@ def lead_masks(present: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[
     return np.where(masks.any(axis=1, keepdims=True), masks, present)
 
 
-def draw_views(
-    data: TrainingData, rows: NDArray[Any], rng: np.random.Generator
-) -> tuple[Tensor, Tensor, ConditionArrays]:
-    """Cut a window of each recording, as another day, amplifier or electrode set would show it."""
-    length = data.signals.shape[-1]
-    window = min(WINDOW, length)
-    starts = rng.integers(length - window + 1, size=len(rows))
-    views = np.stack(
-        [data.signals[row, :, start : start + window] for row, start in zip(rows, starts, strict=True)]
-    )
+@dataclass(frozen=True)
+class View:
+    """Beats as an extractor reads them: ``(n, 8, BEAT)``, ``(n, 5)``, bool ``(n, 8)`` and n conditions."""
+
+    beats: Tensor
+    intervals: Tensor
+    present: Tensor
+    conditions: ConditionArrays
+
+    def __getitem__(self, rows: slice) -> View:
+        return View(self.beats[rows], self.intervals[rows], self.present[rows], self.conditions[rows])
+
+    def through(self, module: torch.nn.Module) -> Tensor:
+        """Return what a module makes of them on its own device."""
+        device = next(module.parameters()).device
+        parts = (self.beats, self.intervals, self.present, self.conditions)
+        return cast(Tensor, module(*(part.to(device) for part in parts)))
+
+
+def draw_view(data: TrainingData, rows: NDArray[Any], which: NDArray[Any], rng: np.random.Generator) -> View:
+    """See recordings as another day, amplifier or set of electrodes would; `which` numbers `data.views`."""
     n = len(rows)
-    # Noise, wander and gain belong to the recording: vary them, or they would pass for the person.
-    gain = np.exp(rng.normal(0, 0.06, (n, 12, 1)))
-    noise = rng.normal(size=views.shape) * np.abs(rng.normal(0, 0.02, (n, 1, 1)))
-    phase = 2 * np.pi * (np.arange(window) / 100 * rng.uniform(0.05, 0.5, (n, 1, 1)) + rng.random((n, 12, 1)))
-    wander = np.sin(phase) * np.abs(rng.normal(0, 0.05, (n, 12, 1)))
-    views = (views * gain + noise + wander).astype(np.float32)
-    conditions = data.encoded[torch.from_numpy(rows)]
-    known = rng.random((n, 1)) < 0.5
+    beats = displaced(data.views[which, rows], rng)
+    # Noise, gain and offset belong to the recording: vary them, or they would pass for the person.
+    gain = np.exp(rng.normal(0, 0.08, (n, 8, 1)))
+    noise = rng.normal(size=beats.shape) * rng.uniform(0, 0.03, (n, 1, 1)) + rng.normal(0, 0.02, (n, 8, 1))
+    beats = (beats * gain + noise * (beats != 0)).astype(np.float32)
+    intervals = data.beats.intervals[rows] + rng.normal(0, 0.06, (n, 5)).astype(np.float32)
     present = lead_masks(data.leads[rows], rng)
-    return torch.from_numpy(views), torch.from_numpy(present), conditions.keep(torch.from_numpy(known))
+    known = torch.from_numpy(rng.random((n, 1)) < 0.5)
+    return View(
+        torch.from_numpy(beats),
+        torch.from_numpy(intervals),
+        torch.from_numpy(eight_of(present)),
+        data.encoded[torch.from_numpy(rows)].keep(known),
+    )
+
+
+def displaced(beats: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Show beats ``(n, 8, BEAT)`` as electrodes a little elsewhere would.
+
+    The frontal axis turns by 6 degrees, and chest electrodes move by 0.2 of the way to a neighbour (standard
+    deviations).
+    """
+    limb, chest = beats[:, :2], beats[:, 2:]
+    angle = rng.normal(0, 0.1, (len(beats), 1))
+    x, y = limb[:, 0], (2 * limb[:, 1] - limb[:, 0]) / np.sqrt(3)
+    one = x * np.cos(angle) - y * np.sin(angle)
+    other = x * np.sin(angle) + y * np.cos(angle)
+    way = rng.normal(0, 0.2, (len(beats), 6, 1))
+    before, after = chest[:, [0, 0, 1, 2, 3, 4]], chest[:, [1, 2, 3, 4, 5, 5]]
+    chest = chest + np.maximum(way, 0) * (after - chest) + np.maximum(-way, 0) * (before - chest)
+    return np.concatenate([np.stack([one, (np.sqrt(3) * other + one) / 2], 1), chest], 1).astype(np.float32)
+
+
+def eight_of(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the 8 independent leads are there, of which of 12 are ``(n, 12)``."""
+    return independent_leads(present[..., None])[..., 0]
 
 
 def contrastive_loss(vectors: Tensor, people: Tensor, temperature: float = 0.07) -> Tensor:
@@ -107,9 +146,10 @@ def fit_extractor(
     validation: TrainingData | None = None,
     batch_size: int = 256,
     true_share: float = 0.5,
-    condition_penalty: float = 3.0,
+    condition_penalty: float = 1.0,
     seed: int = 0,
     checkpoint: Path | None = None,
+    name: str = "extractor",
     verbose: bool = True,
 ) -> float:
     """Train by contrast between persons; keep the weights that retrieve best in `validation`.
@@ -124,21 +164,25 @@ def fit_extractor(
     explained = explained.to(device)
 
     def loss(step: int) -> Tensor:
-        rng, _ = step_generators(seed, step)
+        rng, generator = step_generators(seed, step)
         first, second, people = pairs.draw(batch_size, rng)
-        views, present, conditions = draw_views(data, np.concatenate([first, second]), rng)
-        vectors = module(views.to(device), present.to(device), conditions.to(device)).float()
+        rows = np.concatenate([first, second])
+        # A recording that is its own partner is seen by its two halves.
+        alone, halves = np.tile(first == second, 2), np.repeat([1, 2], batch_size)
+        view = draw_view(data, rows, np.where(alone, halves, rng.integers(3, size=len(rows))), rng)
+        with seeded(device, generator):
+            vectors = view.through(module).float()
         loss = contrastive_loss(vectors, torch.from_numpy(people))
         if condition_penalty:
             # Halves of other people: the views of a pair are together in one of them.
             order = torch.arange(2 * len(people)).view(2, -1).T.flatten()
-            rows = torch.from_numpy(np.concatenate([first, second]))[order].to(device)
-            loss = loss + condition_penalty * shared_with_condition(vectors[order], explained[rows])
+            shown = explained[torch.from_numpy(rows)[order].to(device)]
+            loss = loss + condition_penalty * shared_with_condition(vectors[order], shown)
         return loss
 
     def score(average: torch.nn.Module) -> float:
         assert validation is not None
-        vectors = base_vectors(average, validation.signals, validation.leads, None)
+        vectors = base_vectors(average, validation.beats, validation.leads)
         groups = validation.groups
         return (retrieval_top1(vectors, groups) + retrieval_top1(vectors, groups, everyone=True)) / 2
 
@@ -149,28 +193,44 @@ def fit_extractor(
         checkpoint=checkpoint,
         score=score if validation is not None else None,
         run=f"{data.digest} {seed}",
-        name="extractor",
+        name=name,
         verbose=verbose,
     )
 
 
+@contextmanager
+def seeded(device: torch.device, generator: torch.Generator) -> Iterator[None]:
+    """Let dropout draw from what a step's generator says, and leave torch's own random numbers alone."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield
+
+
 def base_vectors(
     module: torch.nn.Module,
-    signals: NDArray[np.float32],
+    beats: Beats,
     present: NDArray[np.bool_],
-    conditions: ConditionArrays | None,
-    batch_size: int = 256,
+    conditions: ConditionArrays | None = None,
+    typical: NDArray[np.float32] | None = None,
+    batch_size: int = 1024,
 ) -> Tensor:
-    """Return base vectors ``(n, base_dim)`` of ``(n, 12, t)`` on the CPU."""
-    device = next(module.parameters()).device
-    conditions = encode_conditions([Condition()] * len(signals)) if conditions is None else conditions
-    parts = []
+    """Return base vectors ``(n, base_dim)`` of recordings on the CPU.
+
+    Parameters
+    ----------
+    beats : Beats of n recordings
+    present : bool array (n, 12)
+    conditions : ConditionArrays of n, optional
+        What they show, where that is known.
+    typical : array (n, 8, BEAT), optional
+        Other typical beats than those of whole recordings.
+    """
+    n = len(beats.rates)
+    conditions = encode_conditions([Condition()] * n) if conditions is None else conditions
+    shapes = torch.from_numpy(beats.typical if typical is None else typical)
+    view = View(shapes, torch.from_numpy(beats.intervals), torch.from_numpy(eight_of(present)), conditions)
     with torch.no_grad():
-        for i in range(0, len(signals), batch_size):
-            rows = slice(i, i + batch_size)
-            x = torch.from_numpy(np.ascontiguousarray(signals[rows])).to(device)
-            mask = torch.from_numpy(present[rows]).to(device)
-            parts.append(module(x, mask, conditions[rows].to(device)).cpu())
+        parts = [view[i : i + batch_size].through(module).cpu() for i in range(0, n, batch_size)]
     return torch.cat(parts)
 
 

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..conditions import Condition
+from ..leads import independent_leads
 from ..nn import ConditionArrays, encode_conditions
-from ..rhythm import Beats
+from ..rhythm import Beats, typical_beat
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,22 @@ class TrainingData:
     def beats(self) -> Beats:
         """R peaks and typical beats of the recordings."""
         return Beats.of(self.signals)
+
+    @cached_property
+    def views(self) -> NDArray[np.float32]:
+        """Typical beats of whole recordings, and of both halves of them, ``(3, n, 8, BEAT)`` in mV.
+
+        A half without a beat has that of the whole.
+        """
+        half = self.signals.shape[-1] // 2
+        views = np.stack([self.beats.typical] * 3)
+        for row, (signal, peaks) in enumerate(zip(self.signals, self.beats.peaks, strict=True)):
+            leads, left = independent_leads(signal), peaks < half
+            if left.any():
+                views[1, row] = typical_beat(leads[:, :half], peaks[left])
+            if not left.all():
+                views[2, row] = typical_beat(leads[:, half:], peaks[~left] - half)
+        return views
 
     def __len__(self) -> int:
         return len(self.signals)

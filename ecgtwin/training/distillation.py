@@ -1,18 +1,21 @@
 """The last stage: the denoiser learns guidance and long steps from itself.
 
 A step of the student lands where several guided steps of its teacher do, in one evaluation instead
-of several times two or three; afterwards scales of 1 mean the scales that it was taught.
+of several times two or three; afterwards scales of 1 mean the scales that it was taught. Then, a teacher
+itself, it learns to go two of its steps at once.
 
 References
 ----------
 Salimans, Ho, Progressive distillation for fast sampling of diffusion models, ICLR 2022, here once from
-many steps to few. Meng et al., On distillation of guided diffusion models, CVPR 2023, for guidance.
+many steps to few, and once to half of them. Meng et al., On distillation of guided diffusion models,
+CVPR 2023, for guidance.
 Frans et al., One step diffusion via shortcut models, ICLR 2025, for the length of a step as an input.
 """
 
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -103,13 +106,67 @@ def fit_few_steps(
     )
 
 
-def _draw_times(n: int, n_steps: int | None, generator: torch.Generator) -> Tensor:
-    """Times ``(n, SUBSTEPS + 1)`` through one of `n_steps` steps, or ``(n, 1)`` without a number of steps."""
+def fit_half_the_steps(
+    networks: TwinNetworks,
+    data: TrainingData,
+    settings: LoopSettings,
+    *,
+    n_steps: int,
+    batch_size: int = 128,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    verbose: bool = True,
+) -> float:
+    """Teach a denoiser that draws in twice `n_steps` evaluations to draw in `n_steps`.
+
+    Five of eight examples are steps of this length, the others all that the teacher knows, as it goes them.
+    """
+    teacher = copy.deepcopy(networks.denoiser).requires_grad_(False).eval()
+    flow = FlowData(networks, data, seed)
+    pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
+
+    def loss(step: int) -> Tensor:
+        rng, generator = step_generators(seed + 1, step)
+        rows, references = draw_targets(data, pairs, batch_size, rng)
+        with torch.autocast(flow.device.type, enabled=False):
+            clean, given, has_person = flow.draw(rows, references, rng)
+            context = given.context(networks.autoencoder, networks.prior, has_person)
+        case = int(torch.randint(8, (), generator=generator))
+        other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
+        n, substeps = (n_steps, SUBSTEPS) if case < 5 else (2 * n_steps, 1) if case < 7 else (other, 1)
+        times = _draw_times(len(clean), n, generator, substeps).to(clean.device)
+        begin, end = times[:, 0], times[:, -1]
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
+        with torch.no_grad():
+            known = teacher.tell(given.bases, has_person, given.conditions, context)
+            landing = x
+            for now, then in pairwise(times.unbind(1)):
+                share = ((then - now) / (1 - now))[:, None, None]
+                landing = landing + share * (teacher(landing, now, known, then) - landing)
+            wanted = x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
+        told = networks.denoiser.tell(given.bases, has_person, given.conditions, context)
+        error = (networks.denoiser(x, begin, told, end) - wanted) / (1 - begin)[:, None, None]
+        return error.square().mean()
+
+    return train(
+        networks.denoiser,
+        loss,
+        settings,
+        checkpoint=checkpoint,
+        run=f"{data.digest} {seed} half {n_steps}",
+        name="half the steps",
+        verbose=verbose,
+    )
+
+
+def _draw_times(n: int, n_steps: int | None, generator: torch.Generator, substeps: int = SUBSTEPS) -> Tensor:
+    """Times ``(n, substeps + 1)`` through one of `n_steps` steps, or ``(n, 1)`` without a number of steps."""
     if n_steps is None:
         return sample_times(n, generator)[:, None]
-    fine = time_grid(n_steps * SUBSTEPS)
+    fine = time_grid(n_steps * substeps)
     step = torch.randint(n_steps, (n,), generator=generator)
-    return fine[step[:, None] * SUBSTEPS + torch.arange(SUBSTEPS + 1)]
+    return fine[step[:, None] * substeps + torch.arange(substeps + 1)]
 
 
 def _solve(predict: Predict, x: Tensor, times: Tensor) -> Tensor:

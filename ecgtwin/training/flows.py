@@ -25,8 +25,8 @@ from ..nn import (
     facts_of,
     open_facts,
 )
-from ..rhythm import beat_offsets, rhythm_channels, typical_beat
-from .contrast import base_vectors, lead_masks
+from ..rhythm import beat_offsets, rhythm_channels
+from .contrast import base_vectors, eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .loop import LoopSettings, train
 from .pairs import PairSampler
@@ -41,7 +41,7 @@ TRUE_SHARE = 0.4
 def fit_prior(networks: TwinNetworks, data: TrainingData) -> BeatPrior:
     """Fit the linear model of typical beats, in closed form."""
     device = networks.prior.mean.device
-    bases = base_vectors(networks.extractor, data.signals, data.leads, None)
+    bases = base_vectors(networks.extractor, data.beats, data.leads)
     rates, beats = torch.from_numpy(data.beats.rates), torch.from_numpy(data.beats.typical)
     rows = torch.isfinite(rates)  # the others have no beats to learn from
     if not rows.any():
@@ -60,8 +60,7 @@ def fit_electrodes(networks: TwinNetworks, data: TrainingData) -> ElectrodeLevel
 
 def known_leads(residuals: Tensor, present: NDArray[np.bool_]) -> Tensor:
     """Keep residuals ``(n, 8, BEAT)`` of the leads present ``(n, 12)``; of others nothing is known."""
-    there = torch.from_numpy(independent_leads(present[..., None])).to(residuals)
-    return residuals * there
+    return residuals * torch.from_numpy(eight_of(present)).to(residuals)[..., None]
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,11 @@ class References:
     def of(cls, networks: TwinNetworks, data: TrainingData, seed: int = 0) -> References:
         """See recordings whole and in halves, with and without their condition and all leads."""
         rng = np.random.default_rng([seed, len(data)])
-        half, prior = data.signals.shape[-1] // 2, networks.prior
-        left, right = slice(None, half), slice(half, None)
+        prior = networks.prior
         device = networks.autoencoder.basis.device
         rates = torch.from_numpy(data.beats.rates).to(device)
         facts = facts_of(data.encoded).to(device)
         intervals = torch.from_numpy(data.beats.intervals).to(device)
-        typical = [torch.from_numpy(data.beats.typical), _typical(data, left), _typical(data, right)]
         bases, residuals, own = [], [], []
         for part, knows, masked in (
             (0, True, False),
@@ -101,28 +98,18 @@ class References:
             (2, False, True),
         ):
             leads = lead_masks(data.leads, rng) if masked else data.leads
-            signals = data.signals[..., (slice(None), left, right)[part]]
-            base = base_vectors(networks.extractor, signals, leads, data.encoded if knows else None)
+            typical = data.views[part]
+            known = data.encoded if knows else None
+            base = base_vectors(networks.extractor, data.beats, leads, known, typical)
             base = base.to(device)
             as_recorded = prior.guessed(base)
             if knows:
                 as_recorded = open_facts(facts, as_recorded)
             bases.append(base)
-            found = prior.residuals(typical[part].to(device), intervals, as_recorded, rates)
+            found = prior.residuals(torch.from_numpy(typical).to(device), intervals, as_recorded, rates)
             residuals.append(known_leads(found, leads))
             own.append(as_recorded)
         return cls(torch.stack(bases), torch.stack(residuals), torch.stack(own))
-
-
-def _typical(data: TrainingData, part: slice) -> Tensor:
-    """Typical beats of a part of each recording; of the whole where the part has no beat."""
-    found = []
-    start, stop, _ = part.indices(data.signals.shape[-1])
-    for signal, peaks, whole in zip(data.signals, data.beats.peaks, data.beats.typical, strict=True):
-        inside = peaks[(peaks >= start) & (peaks < stop)] - start
-        leads = independent_leads(signal)[:, start:stop]
-        found.append(typical_beat(leads, inside) if len(inside) else whole)
-    return torch.from_numpy(np.array(found, dtype=np.float32))
 
 
 class FlowData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from ..leads import independent_leads
 from ..nn import PatchAutoencoder, TwinNetworks
 from .contrast import fit_extractor
 from .data import TrainingData
-from .distillation import fit_few_steps
+from .distillation import fit_few_steps, fit_half_the_steps
 from .flows import fit_denoiser, fit_electrodes, fit_prior
 from .loop import LoopSettings
 from .rhythms import BATCH, fit_rhythm
+from .transfers import fit_transfer
 
-STAGES = ("autoencoder", "extractor", "rhythm", "denoiser", "distillation")
+STAGES = ("autoencoder", "extractor", "rhythm", "beats", "denoiser", "distillation")
 
 
 def fit_autoencoder(module: PatchAutoencoder, data: TrainingData) -> PatchAutoencoder:
@@ -28,9 +29,9 @@ def fit_autoencoder(module: PatchAutoencoder, data: TrainingData) -> PatchAutoen
 
 @dataclass(frozen=True)
 class Distilled:
-    """What distillation teaches: how many steps, and under which scales of guidance."""
+    """What distillation teaches: how many steps, first twice as many, and under which scales of guidance."""
 
-    n_steps: int = 4
+    n_steps: int = 2
     guidance_scale: float = 4.0
     person_scale: float = 2.0
 
@@ -39,16 +40,18 @@ class Distilled:
 class StageSettings:
     """Sizes and lengths of the trained stages; ``None`` minutes leave the epochs to decide."""
 
-    extractor_epochs: int = 60
+    extractor_epochs: int = 27
     rhythm_epochs: int = 20
+    transfer_epochs: int = 16
     denoiser_epochs: int = 120
     distillation_epochs: int = 10
     extractor_minutes: float | None = None
     denoiser_minutes: float | None = None
     distillation_minutes: float | None = None
-    extractor_batch: int = 256
+    extractor_batch: int = 384
+    transfer_batch: int = 384
     denoiser_batch: int = 128
-    extractor_learning_rate: float = 1e-3
+    extractor_learning_rate: float = 2e-3
     denoiser_learning_rate: float = 1e-3
     distillation_learning_rate: float = 5e-4
     distilled: Distilled = Distilled()
@@ -70,7 +73,7 @@ def stages_after(
     known = training.get("distillation", {})
     known = known if isinstance(known, Mapping) else {}
     scales = {key: float(known[key]) for key in ("guidance_scale", "person_scale") if key in known}
-    return stages, Distilled(n_steps=int(sampling.get("n_steps", 4)), **scales)
+    return stages, Distilled(n_steps=int(sampling.get("n_steps", Distilled.n_steps)), **scales)
 
 
 def fit_networks(
@@ -105,7 +108,8 @@ def fit_networks(
             minutes=settings.extractor_minutes,
             learning_rate=settings.extractor_learning_rate,
             weight_decay=0.05,
-            score_every=200,
+            ema_decay=0.99,
+            score_every=100,
             bf16=settings.bf16,
             checkpoint_seconds=settings.checkpoint_seconds,
         )
@@ -116,9 +120,18 @@ def fit_networks(
         n_steps = settings.rhythm_epochs * -(-10 * len(data) // BATCH)  # about ten intervals a recording
         loop = LoopSettings(n_steps, learning_rate=2e-3)
         scores["rhythm"] = fit_rhythm(networks.rhythm, data, loop, seed=seed, verbose=verbose)
-    if "denoiser" in stages:
+    if "beats" in stages:
         fit_electrodes(networks, data)
         fit_prior(networks, data)  # guesses statements from base vectors, so it belongs to this extractor
+        batch = min(settings.transfer_batch, len(data))
+        loop = LoopSettings(
+            n_steps=settings.transfer_epochs * -(-len(data) // batch),
+            learning_rate=1.5e-3,
+            ema_decay=0.99,
+            bf16=settings.bf16,
+        )
+        scores["beats"] = fit_transfer(networks, data, loop, batch_size=batch, **common("beats"))
+    if "denoiser" in stages:
         batch = min(settings.denoiser_batch, len(data))
         loop = LoopSettings(
             n_steps=settings.denoiser_epochs * -(-len(data) // batch),
@@ -136,17 +149,24 @@ def fit_networks(
         batch = min(settings.denoiser_batch, len(data))
         loop = LoopSettings(
             n_steps=settings.distillation_epochs * -(-len(data) // batch),
-            minutes=settings.distillation_minutes,
+            minutes=None if settings.distillation_minutes is None else 0.75 * settings.distillation_minutes,
             learning_rate=settings.distillation_learning_rate,
             bf16=settings.bf16,
             checkpoint_seconds=settings.checkpoint_seconds,
         )
-        scores["distillation"] = fit_few_steps(
-            networks,
-            data,
+        taught = asdict(settings.distilled)
+        n_steps = taught.pop("n_steps")
+        fit_few_steps(
+            networks, data, loop, n_steps=2 * n_steps, **taught, batch_size=batch, **common("distillation")
+        )
+        # From itself it learns in a third of the time what is left to learn.
+        loop = replace(
             loop,
-            **asdict(settings.distilled),
-            batch_size=batch,
-            **common("distillation"),
+            n_steps=-(-loop.n_steps // 3),
+            minutes=None if loop.minutes is None else loop.minutes / 3,
+            ema_decay=0.995,
+        )
+        scores["distillation"] = fit_half_the_steps(
+            networks, data, loop, n_steps=n_steps, batch_size=batch, **common("half")
         )
     return scores
