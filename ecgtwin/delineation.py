@@ -275,7 +275,7 @@ def _t_end(beat: Array, qrs: tuple[int, int], cycle: float) -> float:
             level = np.min(y[k : k + samples(120)])
             ends.append(k - (y[k] - level) / slope[k])
             heights.append(height - level)
-    if not ends:
+    if not ends or max(heights) <= 0:
         return np.nan
     tall = np.array(heights) >= 0.2 * max(heights)
     return start + float(np.quantile(np.array(ends)[tall], 0.85))

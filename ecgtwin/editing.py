@@ -18,7 +18,7 @@ from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
 from .exceptions import InputError, QualityWarning
 from .leads import LEADS, independent_leads, resample, twelve_leads
-from .nn import TwinNetworks, encode_conditions
+from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.prior import replay
 from .nn.registration import INTERVALS
 from .recordings import Persons
@@ -292,7 +292,8 @@ def difference(
         given = conditioning(networks.prior, person.repeat(2), asked, [beats, beats], size)
         intervals = given.intervals.clone()
         intervals[1, _SET_APART] = intervals[0, _SET_APART]
-        given = replace(given, intervals=intervals)
+        # The recording's beats stay, and with them all that is the person's own.
+        given = replace(given, intervals=intervals, own=open_facts(facts_of(asked), given.own))
         window = np.zeros((8, size), dtype=np.float32)
         seen = min(size, length - start)
         window[:, :seen] = (leads - level)[:, start : start + seen]

@@ -17,7 +17,7 @@ from .beats import mean_rate, r_peaks
 from .conditions import Condition
 from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
-from .electrodes import ELECTRODES, cleaned, electrode_noise
+from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .memory import check_fits
@@ -393,13 +393,13 @@ def counterfactual_beats(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the counterfactual beats ``(n, 8, BEAT)`` of persons, and their shares of twins' ``(n, 8, 1)``.
 
-    Flow and linear model each know what the person's typical beat is under the condition, with errors of
-    their own. Of nobody, and of leads that the reference lacks, the linear model knows but the mean.
+    The flow and what is expected of the person each tell the typical beat under the condition, with errors of
+    their own. Of nobody, and of leads that the reference lacks, nothing is expected but the mean.
     """
     everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
     known = given.residuals.any(dim=2, keepdim=True).cpu().numpy()
     share = settings["counterfactual_share"] * min(settings["person_scale"], 1.0)
-    beats = given.beats(networks.prior, everybody).cpu().numpy()
+    beats = sharpened(given.beats(networks.prior, everybody).cpu().numpy())
     return beats, share * known.astype(np.float32)
 
 

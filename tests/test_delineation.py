@@ -9,7 +9,7 @@ from conftest import REAL_DATA
 
 from ecgtwin.beats import heart_rate, r_peaks
 from ecgtwin.datasets import load_example
-from ecgtwin.delineation import INTERVALS, Delineation, delineate, delineate_all, intervals
+from ecgtwin.delineation import INTERVALS, Delineation, _t_end, delineate, delineate_all, intervals
 from ecgtwin.exceptions import InputError
 from ecgtwin.leads import LEADS
 from ecgtwin.simulate import make_ecgs
@@ -255,3 +255,10 @@ def test_real_ecgs_have_the_intervals_of_their_statements():
     assert 130 < np.nanmedian(found["NORM"]["pr"]) < 180 < np.nanmedian(found["1AVB"]["pr"])
     assert 80 < np.nanmedian(found["NORM"]["qrs"]) < 100 < 120 < np.nanmedian(found["CLBBB"]["qrs"])
     assert 370 < np.nanmedian(found["NORM"]["qtc"]) < 420
+
+
+def test_leads_that_only_rise_after_qrs_have_no_end_of_t():
+    """As the single lead of a fast heart may, whose next P wave is taller than T."""
+    samples = np.arange(625.0)
+    rising = (0.01 * (samples - 310) + 0.1 * np.sin(2 * np.pi * samples / 20)).clip(0) * (samples >= 310)
+    assert np.isnan(_t_end(np.tile(rising, (12, 1)), (230, 280), 600))

@@ -5,7 +5,7 @@ import pytest
 
 from ecgtwin import lead_residual, make_ecgs
 from ecgtwin.beats import r_peaks
-from ecgtwin.electrodes import ELECTRODES, cleaned, electrode_noise, noise_levels
+from ecgtwin.electrodes import ELECTRODES, cleaned, electrode_noise, noise_levels, sharpened
 from ecgtwin.exceptions import InputError
 from ecgtwin.filters import filtered, response
 from ecgtwin.leads import independent_leads, twelve_leads
@@ -107,3 +107,19 @@ def test_response_is_that_of_the_filter():
     passed = filtered(x, 25.0, "high", 100.0)[1000:3000]
     expected = response(np.array([20.0]), 25.0, "high", 100.0)[0]
     assert np.sqrt(2) * passed.std() == pytest.approx(expected, rel=0.01)
+
+
+def test_sharpening_undoes_the_average_over_one_sample():
+    """Beats that are the mean of a wave's placings within a sample come out as the wave itself."""
+    time = np.arange(95) - 35
+    wave = np.exp(-0.5 * (time / 2.0) ** 2)
+    shifts = np.linspace(-0.5, 0.5, 201)
+    mean = np.mean([np.exp(-0.5 * ((time - shift) / 2.0) ** 2) for shift in shifts], axis=0)
+    found = sharpened(np.tile(mean, (1, 8, 1)))
+    assert found.shape == (1, 8, 95)
+    assert np.abs(found[0, 0] - wave).max() < 0.1 * np.abs(mean - wave).max()
+
+
+def test_sharpening_leaves_slow_waves_alone():
+    slow = np.sin(2 * np.pi * np.arange(95) / 95)[None, None] * np.ones((1, 8, 1))
+    assert np.abs(sharpened(slow) - slow)[..., 5:-5].max() < 0.01

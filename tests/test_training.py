@@ -504,4 +504,4 @@ def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
     before = (latents(2) - wanted).square().mean()
     settings = LoopSettings(n_steps=250, learning_rate=2e-3, ema_decay=0.98)
     fit_half_the_steps(networks, data, settings, n_steps=2, batch_size=24, verbose=False)
-    assert (latents(2) - wanted).square().mean() < 0.7 * before
+    assert (latents(2) - wanted).square().mean() < 0.8 * before

@@ -119,7 +119,8 @@ def fit_half_the_steps(
 ) -> float:
     """Teach a denoiser that draws in twice `n_steps` evaluations to draw in `n_steps`.
 
-    Five of eight examples are steps of this length, the others all that the teacher knows, as it goes them.
+    Five of eight examples are steps of this length, the others what the teacher knows already, as it goes
+    them: its own steps, those of other lengths, and infinitesimal ones.
     """
     teacher = copy.deepcopy(networks.denoiser).requires_grad_(False).eval()
     flow = FlowData(networks, data, seed)
@@ -133,18 +134,21 @@ def fit_half_the_steps(
             context = given.context(networks.autoencoder, networks.prior, has_person)
         case = int(torch.randint(8, (), generator=generator))
         other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
-        n, substeps = (n_steps, SUBSTEPS) if case < 5 else (2 * n_steps, 1) if case < 7 else (other, 1)
+        n, substeps = (n_steps, SUBSTEPS) if case < 5 else ((2 * n_steps, other, None)[case - 5], 1)
         times = _draw_times(len(clean), n, generator, substeps).to(clean.device)
-        begin, end = times[:, 0], times[:, -1]
+        begin, end = times[:, 0], times[:, -1] if n else None
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
         with torch.no_grad():
             known = teacher.tell(given.bases, has_person, given.conditions, context)
-            landing = x
-            for now, then in pairwise(times.unbind(1)):
-                share = ((then - now) / (1 - now))[:, None, None]
-                landing = landing + share * (teacher(landing, now, known, then) - landing)
-            wanted = x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
+            if end is None:
+                wanted = teacher(x, begin, known)
+            else:
+                landing = x
+                for now, then in pairwise(times.unbind(1)):
+                    share = ((then - now) / (1 - now))[:, None, None]
+                    landing = landing + share * (teacher(landing, now, known, then) - landing)
+                wanted = x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
         told = networks.denoiser.tell(given.bases, has_person, given.conditions, context)
         error = (networks.denoiser(x, begin, told, end) - wanted) / (1 - begin)[:, None, None]
         return error.square().mean()
