@@ -212,14 +212,15 @@ def fit_transfer(
         for of_persons in (True, False)
     )
     pairs, device = PairSampler(own.groups), own.rates.device
-    showing = [rows for rows in (own.facts[:, :N_STATEMENTS] > 0.5).T.cpu().numpy() if rows.sum() >= 15]
+    shown_by = [np.flatnonzero(shows) for shows in (own.facts[:, :N_STATEMENTS] > 0.5).T.cpu().numpy()]
+    showing = [rows for rows in shown_by if len(rows) >= 15]
 
     def draw_facts(first: Tensor, second: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """What is asked of each: facts, rates, and whether the other recording shows just that."""
         n = len(first)
         source, case = rng.integers(len(own), size=n), rng.random(n)
         for i in np.flatnonzero(case < 0.25) if showing else ():  # statements that are rare, too
-            source[i] = rng.choice(np.flatnonzero(showing[rng.integers(len(showing))]))
+            source[i] = rng.choice(showing[rng.integers(len(showing))])
         shown = torch.from_numpy(case > 0.85).to(device) & (first != second)
         rows = torch.where(shown, second, torch.from_numpy(source).to(device))
         asked = own.facts[rows].clone()
