@@ -36,7 +36,7 @@ SAMPLING: dict[str, Any] = {
     "guidance_scale": 4.0,
     "person_scale": 2.0,
     "beat_variation": 0.25,
-    "counterfactual_share": 0.6,
+    "counterfactual_share": 0.65,
     "noise_scale": 1.0,
 }
 """How to sample where nothing was chosen on validation patients."""

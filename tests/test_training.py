@@ -269,13 +269,14 @@ def test_references_are_seen_whole_first(tiny, data):
 def test_a_recording_is_never_its_own_whole_reference(tiny, data):
     flow = FlowData(tiny.networks_, data)
     rows = np.repeat(np.arange(len(data)), 4)
-    latents, given, has_person = flow.draw(rows, rows, np.random.default_rng(0))
+    drawn = flow.draw(rows, rows, np.random.default_rng(0))
+    latents, given, has_person = drawn.clean, drawn.given, drawn.has_person
     assert latents.shape == (len(rows), 24, 100)
     assert len(given) == len(has_person) == len(rows)
     whole = flow.references.bases[0, rows]
     assert not (given.bases == whole).all(dim=1).any()
     others = np.roll(rows, 4)
-    _, given, _ = flow.draw(rows, others, np.random.default_rng(0))
+    given = flow.draw(rows, others, np.random.default_rng(0)).given
     seen_whole = (given.bases == flow.references.bases[0, others]).all(dim=1).float().mean()
     assert 0.05 < seen_whole < 0.5
     # Rhythm, rate and intervals are the recording's own, not the reference's.
@@ -312,7 +313,7 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
     networks = copy.deepcopy(tiny.networks_)
     networks.prior.transfer = Transfer(N_FACTS, 16)
     settings = LoopSettings(n_steps=60, learning_rate=5e-3, ema_decay=0.9)
-    fit_transfer(networks, data, LoopSettings(n_steps=1), batch_size=8, verbose=False)
+    fit_transfer(networks, data, LoopSettings(n_steps=1), witness_steps=1, batch_size=8, verbose=False)
     own = OwnBeats.of(networks, data)
     witness = fit_witness(
         networks, own, (8, 16), settings, of_persons=False, batch_size=8, seed=0, verbose=False
@@ -321,7 +322,7 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
     read = witness(own.beats(networks, rows * 0, rows), own.intervals, own.present(rows))
     assert reading_loss(read, own.facts) < reading_loss(torch.zeros_like(read), own.facts)
     before = networks.prior.transfer(own.residuals[0], own.facts, own.facts.flip(0))
-    fit_transfer(networks, data, settings, batch_size=8, verbose=False)
+    fit_transfer(networks, data, settings, witness_steps=settings.n_steps, batch_size=8, verbose=False)
     after = networks.prior.transfer(own.residuals[0], own.facts, own.facts.flip(0))
     assert torch.isfinite(after).all()
     assert (after - before).abs().max() > 1e-3
@@ -332,7 +333,7 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
 def test_recordings_without_beats_teach_no_transfer(ecgs):
     flat = TrainingData(np.zeros_like(ecgs.signals[:4]), ecgs.groups[:4])
     networks = TwinNetworks(ARCHITECTURES["tiny"])
-    assert np.isnan(fit_transfer(networks, flat, LoopSettings(n_steps=1), verbose=False))
+    assert np.isnan(fit_transfer(networks, flat, LoopSettings(n_steps=1), witness_steps=1, verbose=False))
 
 
 def test_conditions_and_persons_are_left_out_for_guidance():
@@ -390,7 +391,12 @@ def test_all_stages_take_recordings_with_two_beats():
     assert len(np.unique(data.groups)) > 2
     networks = TwinNetworks(ARCHITECTURES["tiny"])
     settings = StageSettings(
-        extractor_epochs=1, rhythm_epochs=1, transfer_epochs=1, denoiser_epochs=1, distillation_epochs=1
+        extractor_epochs=1,
+        rhythm_epochs=1,
+        witness_epochs=1,
+        transfer_epochs=1,
+        denoiser_epochs=1,
+        distillation_epochs=1,
     )
     scores = fit_networks(networks, data, settings, verbose=False)
     assert np.isfinite(scores["denoiser"])
@@ -404,7 +410,12 @@ def test_a_stage_changes_its_own_networks_alone(tiny, data, stage):
     before = {key: value.clone() for key, value in networks.state_dict().items()}
     few = TrainingData(data.signals[:8], data.groups[:8], data.conditions[:8])
     settings = StageSettings(
-        extractor_epochs=1, rhythm_epochs=1, transfer_epochs=1, denoiser_epochs=1, distillation_epochs=1
+        extractor_epochs=1,
+        rhythm_epochs=1,
+        witness_epochs=1,
+        transfer_epochs=1,
+        denoiser_epochs=1,
+        distillation_epochs=1,
     )
     fit_networks(networks, few, settings, stages=[stage], verbose=False)
     changed = {key for key, value in networks.state_dict().items() if not torch.equal(value, before[key])}

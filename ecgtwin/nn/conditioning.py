@@ -15,6 +15,9 @@ from .tokens import N_STATEMENTS, ConditionArrays
 
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
 
+_BEFORE_QRS = 0.5
+"""Of what the transfer changes before QRS, how much is taken: all of it moves the onsets of P waves."""
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -73,8 +76,10 @@ class Conditioning:
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
         facts = open_facts(facts_of(self.conditions), fallback)
         kept = self.residuals * has_person[:, None, None]
-        residuals = without_p_wave(prior.transfer(without_p_wave(kept, facts), self.own, facts), facts)
-        return timed(prior(facts, self.rates) + residuals, self.intervals)
+        kept = without_p_wave(kept, facts)
+        carried = without_p_wave(prior.transfer(kept, self.own, facts), facts)
+        carried[..., :QRS_ONSET].lerp_(kept[..., :QRS_ONSET], 1 - _BEFORE_QRS)
+        return timed(prior(facts, self.rates) + carried, self.intervals)
 
 
 def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:

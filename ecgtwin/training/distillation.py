@@ -62,17 +62,15 @@ def fit_few_steps(
     def loss(step: int) -> Tensor:
         rng, generator = step_generators(seed, step)
         rows, references = draw_targets(data, pairs, batch_size, rng)
-        with torch.autocast(flow.device.type, enabled=False):
-            clean, given, has_person = flow.draw(rows, references, rng)
-            context = given.context(networks.autoencoder, networks.prior, has_person)
-
+        drawn = flow.draw(rows, references, rng)
+        clean = drawn.clean
         telling: dict[int, Told] = {}
 
         def denoise(x: Tensor, time: Tensor, has_condition: Tensor, person: Tensor, _: None) -> Tensor:
             times = len(x) // len(clean)
             if times not in telling:  # the same in all substeps
-                person = person & has_person.repeat(times)
-                telling[times] = teacher.tell(given.repeat(times), has_condition, person)
+                person = person & drawn.has_person.repeat(times)
+                telling[times] = teacher.tell(drawn.given.repeat(times), has_condition, person)
             return cast(Tensor, teacher.denoiser(x, time, telling[times]))
 
         kind = int(torch.randint(4, (), generator=generator))
@@ -90,8 +88,7 @@ def fit_few_steps(
                 # The prediction whose Euler step lands there; of the last step it is the landing itself.
                 share = ((1 - begin) / (end - begin))[:, None, None]
                 wanted = x + share * (_solve(predict, x, times) - x)
-        told = networks.denoiser.tell(given.bases, has_person, given.conditions, context)
-        found = networks.denoiser(x, begin, told, until)
+        found = networks.denoiser(x, begin, drawn.told(networks.denoiser), until)
         error = (found - wanted) / (1 - begin)[:, None, None]
         return error.square().mean()
 
@@ -129,9 +126,8 @@ def fit_half_the_steps(
     def loss(step: int) -> Tensor:
         rng, generator = step_generators(seed + 1, step)
         rows, references = draw_targets(data, pairs, batch_size, rng)
-        with torch.autocast(flow.device.type, enabled=False):
-            clean, given, has_person = flow.draw(rows, references, rng)
-            context = given.context(networks.autoencoder, networks.prior, has_person)
+        drawn = flow.draw(rows, references, rng)
+        clean = drawn.clean
         case = int(torch.randint(8, (), generator=generator))
         other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
         n, substeps = (n_steps, SUBSTEPS) if case < 5 else ((2 * n_steps, other, None)[case - 5], 1)
@@ -140,7 +136,7 @@ def fit_half_the_steps(
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
         with torch.no_grad():
-            known = teacher.tell(given.bases, has_person, given.conditions, context)
+            known = drawn.told(teacher)
             if end is None:
                 wanted = teacher(x, begin, known)
             else:
@@ -149,8 +145,8 @@ def fit_half_the_steps(
                     share = ((then - now) / (1 - now))[:, None, None]
                     landing = landing + share * (teacher(landing, now, known, then) - landing)
                 wanted = x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
-        told = networks.denoiser.tell(given.bases, has_person, given.conditions, context)
-        error = (networks.denoiser(x, begin, told, end) - wanted) / (1 - begin)[:, None, None]
+        found = networks.denoiser(x, begin, drawn.told(networks.denoiser), end)
+        error = (found - wanted) / (1 - begin)[:, None, None]
         return error.square().mean()
 
     return train(

@@ -21,6 +21,7 @@ from ..nn import (
     Conditioning,
     Denoiser,
     ElectrodeLevels,
+    Told,
     TwinNetworks,
     facts_of,
     open_facts,
@@ -112,6 +113,20 @@ class References:
         return cls(torch.stack(bases), torch.stack(residuals), torch.stack(own))
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A batch for the flow: clean latents, what it is told of them, which persons ``(n,)``, and context."""
+
+    clean: Tensor
+    given: Conditioning
+    has_person: Tensor
+    context: Tensor
+
+    def told(self, denoiser: Denoiser) -> Told:
+        """Return what a denoiser makes of all that it is told."""
+        return denoiser.tell(self.given.bases, self.has_person, self.given.conditions, self.context)
+
+
 class FlowData:
     """Latents of recordings and all that the flow is given of them, computed once and kept on the device."""
 
@@ -130,10 +145,12 @@ class FlowData:
         measured = self._held(data.beats.intervals)
         self.intervals = networks.prior.whole_intervals(measured, self.facts, self.rates)
 
-    def draw(
-        self, rows: NDArray[Any], references: NDArray[Any], rng: np.random.Generator
-    ) -> tuple[Tensor, Conditioning, Tensor]:
-        """Return latents of `rows`, what the flow is told of them, and bool ``(n,)``, which persons."""
+    def draw(self, rows: NDArray[Any], references: NDArray[Any], rng: np.random.Generator) -> Drawn:
+        """Draw `rows` with their references: in full precision, whatever the loop around computes in."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self._drawn(rows, references, rng)
+
+    def _drawn(self, rows: NDArray[Any], references: NDArray[Any], rng: np.random.Generator) -> Drawn:
         n, views = len(rows), len(self.references.bases)
         # A recording that is its own reference is seen only in part, or it could be copied.
         view = np.where(rows == references, rng.integers(1, views, n), rng.integers(views, size=n))
@@ -149,7 +166,8 @@ class FlowData:
             self.offsets[own],
             self.rhythm[own],
         )
-        return self.latents[own], given, has_person
+        context = given.context(self.networks.autoencoder, self.networks.prior, has_person)
+        return Drawn(self.latents[own], given, has_person, context)
 
     def _mistaken(self, rates: Tensor, rng: np.random.Generator) -> Tensor:
         """Beats ``(n, 8, BEAT)`` of a condition wrongly ascribed to half of n references.
@@ -228,11 +246,9 @@ def fit_denoiser(
     flow = FlowData(networks, data, seed)
 
     def batch_loss(of: FlowData, network: Denoiser, rows: Any, references: Any, seeds: Any) -> Tensor:
-        with torch.autocast(of.device.type, enabled=False):
-            clean, given, has_person = of.draw(rows, references, seeds[0])
-            context = given.context(networks.autoencoder, networks.prior, has_person)
-        told = network.tell(given.bases, has_person, given.conditions, context)
-        return denoising_loss(lambda x, t: network(x, t, told), clean, seeds[1])
+        drawn = of.draw(rows, references, seeds[0])
+        told = drawn.told(network)
+        return denoising_loss(lambda x, t: network(x, t, told), drawn.clean, seeds[1])
 
     def loss(step: int) -> Tensor:
         seeds = step_generators(seed, step)

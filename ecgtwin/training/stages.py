@@ -42,7 +42,8 @@ class StageSettings:
 
     extractor_epochs: int = 27
     rhythm_epochs: int = 20
-    transfer_epochs: int = 16
+    witness_epochs: int = 16
+    transfer_epochs: int = 39
     denoiser_epochs: int = 120
     distillation_epochs: int = 10
     extractor_minutes: float | None = None
@@ -124,13 +125,21 @@ def fit_networks(
         fit_electrodes(networks, data)
         fit_prior(networks, data)  # guesses statements from base vectors, so it belongs to this extractor
         batch = min(settings.transfer_batch, len(data))
+        epoch = -(-len(data) // batch)
         loop = LoopSettings(
-            n_steps=settings.transfer_epochs * -(-len(data) // batch),
+            n_steps=settings.transfer_epochs * epoch,
             learning_rate=1.5e-3,
             ema_decay=0.99,
             bf16=settings.bf16,
         )
-        scores["beats"] = fit_transfer(networks, data, loop, batch_size=batch, **common("beats"))
+        scores["beats"] = fit_transfer(
+            networks,
+            data,
+            loop,
+            witness_steps=settings.witness_epochs * epoch,
+            batch_size=batch,
+            **common("beats"),
+        )
     if "denoiser" in stages:
         batch = min(settings.denoiser_batch, len(data))
         loop = LoopSettings(

@@ -15,7 +15,7 @@ from what networks see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +35,10 @@ _EMBEDDING = 128
 _OBEDIENCE, _LEAST_CHANGE, _GROWTH, _RECORDED = 2.0, 0.03, 0.03, 1.0
 """Weights of the condition, of a change, of a residual that grows, and of what was really recorded."""
 
-_KEPT = 0.7
+_RARE_SHARE = 0.5
+"""Of what is asked for, how much is a recording's that shows a statement drawn first."""
+
+_KEPT = 0.9
 """Of the change that was learned: with all of it intervals and waves drift from those of real beats."""
 
 
@@ -184,6 +187,7 @@ def fit_transfer(
     data: TrainingData,
     settings: LoopSettings,
     *,
+    witness_steps: int,
     batch_size: int = 384,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -201,7 +205,7 @@ def fit_transfer(
                 networks,
                 own,
                 widths,
-                settings,
+                replace(settings, n_steps=witness_steps),
                 of_persons=of_persons,
                 batch_size=batch_size,
                 seed=seed + i,
@@ -219,7 +223,7 @@ def fit_transfer(
         """What is asked of each: facts, rates, and whether the other recording shows just that."""
         n = len(first)
         source, case = rng.integers(len(own), size=n), rng.random(n)
-        for i in np.flatnonzero(case < 0.25) if showing else ():  # statements that are rare, too
+        for i in np.flatnonzero(case < _RARE_SHARE) if showing else ():  # statements that are rare, too
             source[i] = rng.choice(showing[rng.integers(len(showing))])
         shown = torch.from_numpy(case > 0.85).to(device) & (first != second)
         rows = torch.where(shown, second, torch.from_numpy(source).to(device))
