@@ -384,21 +384,23 @@ def test_recordings_with_too_few_beats_teach_no_rhythm(ecgs):
     assert np.isfinite(fit_rhythm(model, mixed, LoopSettings(n_steps=2), verbose=False))
 
 
+ONE_EPOCH = StageSettings(
+    extractor_epochs=1,
+    rhythm_epochs=1,
+    witness_epochs=1,
+    transfer_epochs=1,
+    denoiser_epochs=1,
+    distillation_epochs=1,
+)
+
+
 def test_all_stages_take_recordings_with_two_beats():
     ecgs = make_ecgs(8, 2, statements=("SBRAD",), seconds=2.5, random_state=0)
     rows = [i for i, signal in enumerate(ecgs.signals) if len(r_peaks(signal)) < 3]
     data = TrainingData(ecgs.signals[rows], ecgs.groups[rows], [ecgs.conditions[i] for i in rows])
     assert len(np.unique(data.groups)) > 2
     networks = TwinNetworks(ARCHITECTURES["tiny"])
-    settings = StageSettings(
-        extractor_epochs=1,
-        rhythm_epochs=1,
-        witness_epochs=1,
-        transfer_epochs=1,
-        denoiser_epochs=1,
-        distillation_epochs=1,
-    )
-    scores = fit_networks(networks, data, settings, verbose=False)
+    scores = fit_networks(networks, data, ONE_EPOCH, verbose=False)
     assert np.isfinite(scores["denoiser"])
     assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
 
@@ -409,15 +411,7 @@ def test_a_stage_changes_its_own_networks_alone(tiny, data, stage):
     networks.load_state_dict(tiny.networks_.state_dict())
     before = {key: value.clone() for key, value in networks.state_dict().items()}
     few = TrainingData(data.signals[:8], data.groups[:8], data.conditions[:8])
-    settings = StageSettings(
-        extractor_epochs=1,
-        rhythm_epochs=1,
-        witness_epochs=1,
-        transfer_epochs=1,
-        denoiser_epochs=1,
-        distillation_epochs=1,
-    )
-    fit_networks(networks, few, settings, stages=[stage], verbose=False)
+    fit_networks(networks, few, ONE_EPOCH, stages=[stage], verbose=False)
     changed = {key for key, value in networks.state_dict().items() if not torch.equal(value, before[key])}
     own = {
         "autoencoder": {"autoencoder", "denoiser"},

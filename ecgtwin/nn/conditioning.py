@@ -75,8 +75,7 @@ class Conditioning:
         # What is left open stays as the person was recorded, and nobody is as people are on average.
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
         facts = open_facts(facts_of(self.conditions), fallback)
-        kept = self.residuals * has_person[:, None, None]
-        kept = without_p_wave(kept, facts)
+        kept = without_p_wave(self.residuals * has_person[:, None, None], facts)
         carried = without_p_wave(prior.transfer(kept, self.own, facts), facts)
         carried[..., :QRS_ONSET].lerp_(kept[..., :QRS_ONSET], 1 - _BEFORE_QRS)
         return timed(prior(facts, self.rates) + carried, self.intervals)
