@@ -491,7 +491,7 @@ def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
     networks = copy.deepcopy(tiny.networks_)
     teach = LoopSettings(n_steps=100, learning_rate=3e-3, ema_decay=0.98)
     scales = {"guidance_scale": 2.0, "person_scale": 2.0}
-    fit_few_steps(networks, data, teach, n_steps=4, **scales, batch_size=24, verbose=False)
+    fit_few_steps(networks, data, teach, n_steps=2, **scales, batch_size=24, verbose=False)
     persons = Persons.of(networks, data.signals[:8], data.leads[:8], data.conditions[:8])
     seeds = row_seeds(0, 8)
 
@@ -505,8 +505,8 @@ def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
         given = draw_rhythms(networks, persons, data.conditions[:8], seeds, settings)
         return draw_latents(networks, given, seeds, settings)
 
-    wanted = latents(4)
-    before = (latents(2) - wanted).square().mean()
-    settings = LoopSettings(n_steps=250, learning_rate=2e-3, ema_decay=0.98)
-    fit_half_the_steps(networks, data, settings, n_steps=2, batch_size=24, verbose=False)
-    assert (latents(2) - wanted).square().mean() < 0.8 * before
+    wanted = latents(2)
+    before = (latents(1) - wanted).square().mean()
+    settings = LoopSettings(n_steps=150, learning_rate=3e-3, ema_decay=0.98)
+    fit_half_the_steps(networks, data, settings, n_steps=1, batch_size=24, verbose=False)
+    assert (latents(1) - wanted).square().mean() < 0.7 * before
