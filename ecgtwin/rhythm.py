@@ -87,8 +87,8 @@ def _beats_of_each(signals: Array) -> list[tuple[Array, Array, float, Array]]:
 def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
     """Return the median beat ``(n_leads, BEAT)`` of a recording ``(n_leads, t)``.
 
-    A sample counts for the beat it belongs to alone, so that a fast heart's next beat is not in it;
-    where no beat has a sample it is 0.
+    A sample counts for the beat it belongs to alone, so that a fast heart's next beat is not in it. Where fewer
+    than half of the beats have a sample it is 0: a median of one beat or two is their baseline.
     """
     if not len(peaks):
         return np.zeros((len(leads), BEAT), dtype=np.float32)
@@ -100,7 +100,7 @@ def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
     ordered = np.sort(stacked, axis=0)  # what is missing comes last
     count = np.isfinite(ordered).sum(axis=0)
     middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2])
-    return np.where(count > 0, np.take_along_axis(ordered, middle, axis=0).mean(axis=0), 0)
+    return np.where(2 * count >= len(peaks), np.take_along_axis(ordered, middle, axis=0).mean(axis=0), 0)
 
 
 def beat_offsets(peaks: Array, length: int) -> NDArray[np.int16]:
@@ -234,9 +234,12 @@ def with_typical_beat(
     if not len(peaks) or not np.any(share):
         return np.asarray(leads, dtype=np.float32)
     usual = usual_beats(leads, peaks) if usual is None else usual
+    typical = typical_beat(leads, peaks)
+    known = np.flatnonzero(typical.any(axis=0))  # one stretch around R
+    first, last = (known[0], known[-1]) if len(known) else (0, -1)
     place = np.arange(BEAT)
-    fading = np.clip(np.minimum(place + 1, BEAT - place) / _EDGE, 0, 1)
-    change = share * fading * (beat - typical_beat(leads, peaks))
+    fading = np.clip(np.minimum(place - first + 1, last - place + 1) / _EDGE, 0, 1)
+    change = share * fading * (beat - typical)
     offsets = beat_offsets(peaks, leads.shape[-1])
     inside = (offsets < BEAT) & usual[_owners(peaks, leads.shape[-1])]
     changed = np.array(leads, dtype=np.float32)

@@ -103,6 +103,18 @@ def test_the_next_beat_of_a_fast_heart_is_not_in_the_typical_beat():
     assert np.array_equal(typical_beat(leads, peaks), expected)
 
 
+def test_the_baseline_of_one_beat_is_no_part_of_the_typical_beat():
+    """At 80 bpm only the first beat reaches back 350 ms, and only the last goes on for 600 ms."""
+    peaks = np.arange(50, 950, 75)
+    leads = np.zeros((8, LENGTH), dtype=np.float32)
+    leads[:, : peaks[0] - 25] = 0.4
+    leads[:, peaks[-1] + 40 :] = -0.3
+    leads[:, peaks] = 1.0
+    expected = np.zeros((8, BEAT), dtype=np.float32)
+    expected[:, BEFORE] = 1.0
+    assert np.array_equal(typical_beat(leads, peaks), expected)
+
+
 def test_without_beats_there_is_no_typical_beat():
     leads = np.random.default_rng(0).normal(size=(8, LENGTH))
     found = typical_beat(leads, np.array([], dtype=np.intp))
@@ -264,6 +276,16 @@ def test_only_leads_with_a_share_are_changed(two_beats):
     recording = ringing(peaks, one)
     changed = (with_typical_beat(recording, peaks, other, share) != recording).any(axis=1)
     assert changed.tolist() == [row == 3 for row in range(8)]
+
+
+def test_beats_do_not_change_where_their_typical_beat_is_not_known(two_beats):
+    one, other = two_beats
+    peaks = np.arange(50, 950, 75)
+    recording = ringing(peaks, one) + 0.01
+    moved = with_typical_beat(recording, peaks, other + 0.2, 1.0)
+    first = slice(peaks[0] - BEFORE, peaks[0] - 30)  # the others have no samples so early
+    np.testing.assert_array_equal(moved[:, first], recording[:, first])
+    assert (moved[:, peaks] != recording[:, peaks]).all()
 
 
 @pytest.mark.parametrize("peaks", [[], [3], [500], [2, 998]])

@@ -19,7 +19,10 @@ from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
 from .transfer import Transfer
 
 _BELIEF = 20.0
-"""A statement of so many recordings is believed by half."""
+"""A statement of so many recordings is believed by half, in what it does to shapes."""
+
+_INTERVAL_BELIEF = 5.0
+"""The same for intervals: five numbers are sooner known than a shape."""
 
 _FADE = 4  # samples over which a residual fades to where nothing is known
 
@@ -95,7 +98,8 @@ class BeatPrior(nn.Module):
             if measured.any():
                 y = intervals[measured, i].double()
                 self.usual_intervals[i] = y.mean()
-                self.interval_effect[:, i] = _ridge(x[measured], (y - y.mean())[:, None], _BELIEF)[:, 0]
+                effect = _ridge(x[measured], (y - y.mean())[:, None], _INTERVAL_BELIEF)
+                self.interval_effect[:, i] = effect[:, 0]
         own = self.own_intervals(intervals, facts, rates)
         covariance = own.T @ own / len(own)
         self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
