@@ -87,8 +87,8 @@ def _beats_of_each(signals: Array) -> list[tuple[Array, Array, float, Array]]:
 def typical_beat(leads: Array, peaks: Array) -> NDArray[np.float32]:
     """Return the median beat ``(n_leads, BEAT)`` of a recording ``(n_leads, t)``.
 
-    A sample counts for the beat it belongs to alone, so that a fast heart's next beat is not in it. Where fewer
-    than half of the beats have a sample it is 0: a median of one beat or two is their baseline.
+    A sample counts for the beat it belongs to alone, so that a fast heart's next beat is not in it.
+    Where fewer than half of the beats have a sample it is 0: a median of one or two is their baseline.
     """
     if not len(peaks):
         return np.zeros((len(leads), BEAT), dtype=np.float32)
@@ -154,7 +154,9 @@ _QRS = (-9, 12)  # samples from R that belong to the QRS complex of any shape
 _SAME_ORIGIN = 0.85  # likeness of two QRS complexes that one focus gives
 
 
-def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.float32]:
+def steady_beats(
+    leads: Array, peaks: Array, variation: float, *, one_origin: bool = False
+) -> NDArray[np.float32]:
     """Make the beats of one recording ``(n_leads, t)`` those of one heart.
 
     The ventricles repeat themselves: where two beats have one origin, real QRS complexes differ by a
@@ -170,6 +172,9 @@ def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.flo
         R peaks, as sample numbers.
     variation : float
         The share of the differences that is kept: 1 keeps all, 0 makes the beats equal.
+    one_origin : bool
+        Whether no beat is to have another origin, as when a pacemaker leads: then all become like the one
+        that is most like the others.
     """
     length = leads.shape[-1]
     if len(peaks) < 3 or variation == 1:
@@ -178,12 +183,13 @@ def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.flo
     padded = np.pad(leads, ((0, 0), (_STEADY_BEFORE, _STEADY_AFTER)), mode="edge")
     places = peaks[:, None] + _STEADY_BEFORE + offsets  # (k, w)
     beats = padded[:, places].transpose(1, 0, 2)  # (k, n_leads, w)
-    alike = usual_beats(leads, peaks)
+    alike = np.ones(len(peaks), dtype=bool) if one_origin else usual_beats(leads, peaks)
     whole = (peaks >= 5 - _QRS[0]) & (peaks < length - _QRS[1] - 5)
     if (alike & whole).sum() < 3:
         return np.asarray(leads, dtype=np.float32)
 
-    rest = beats - beats[alike & whole].mean(axis=0)
+    like = beats[alike & whole]
+    rest = beats - (like[_most_alike(_complexes(leads, peaks[whole]))] if one_origin else like.mean(axis=0))
     start = rest[:, :, (offsets >= -14) & (offsets < -9)].mean(axis=2, keepdims=True)
     end = rest[:, :, (offsets >= 13) & (offsets < 18)].mean(axis=2, keepdims=True)
     rest -= start + (end - start) * np.clip((offsets + 11.5) / 26.5, 0, 1)  # the baseline
@@ -199,13 +205,24 @@ def steady_beats(leads: Array, peaks: Array, variation: float) -> NDArray[np.flo
 
 def usual_beats(leads: Array, peaks: Array) -> NDArray[np.bool_]:
     """Tell which beats of a recording ``(n_leads, t)`` have the origin that most have: of an equal QRS."""
-    padded = np.pad(leads, ((0, 0), (8, 10)), mode="edge")
-    places = peaks[:, None] + np.arange(18)
-    complexes = padded[:, places].transpose(1, 0, 2).reshape(len(peaks), -1)
-    complexes = complexes - complexes.mean(axis=1, keepdims=True)
+    complexes = _complexes(leads, peaks)
     usual = np.median(complexes, axis=0)
     scale = np.linalg.norm(complexes, axis=1) * np.linalg.norm(usual)
     return np.asarray(complexes @ usual > _SAME_ORIGIN * np.maximum(scale, 1e-9))
+
+
+def _complexes(leads: Array, peaks: Array) -> Array:
+    """The QRS complexes of a recording ``(n_leads, t)``, ``(k, n_leads * 18)``, each of mean 0."""
+    padded = np.pad(leads, ((0, 0), (8, 10)), mode="edge")
+    places = peaks[:, None] + np.arange(18)
+    complexes = padded[:, places].transpose(1, 0, 2).reshape(len(peaks), -1)
+    return np.asarray(complexes - complexes.mean(axis=1, keepdims=True))
+
+
+def _most_alike(complexes: Array) -> int:
+    """The number of the complex that is most like the others."""
+    shapes = complexes / np.maximum(np.linalg.norm(complexes, axis=1, keepdims=True), 1e-9)
+    return int(np.argmax((shapes @ shapes.T).sum(axis=1)))
 
 
 _EDGE = 8  # samples over which a change of beats fades at both of their ends

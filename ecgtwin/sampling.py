@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .beats import mean_rate, r_peaks
-from .conditions import Condition
+from .conditions import STATEMENTS, Condition
 from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, row_seeds, row_uniforms, time_grid
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
@@ -56,6 +56,8 @@ TOKEN = 40
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
+
+_PACED = STATEMENTS.index("PACE")
 
 
 @dataclass(frozen=True)
@@ -375,10 +377,12 @@ def decode(
     leads = networks.autoencoder.decode(latents).cpu().numpy()
     places = given.offsets.cpu().numpy() == BEFORE
     beats, shares = counterfactual_beats(networks, given, settings)
+    paced = given.facts[:, _PACED].cpu().numpy() > 0.5
     for row, (seed, at) in enumerate(zip(seeds, places, strict=True)):
         peaks = np.flatnonzero(at)
-        clean = cleaned(steady_beats(leads[row], peaks, settings["beat_variation"]))
-        leads[row] = with_typical_beat(clean, peaks, beats[row], shares[row])
+        clean = cleaned(steady_beats(leads[row], peaks, settings["beat_variation"], one_origin=paced[row]))
+        all_of_them = np.ones(len(peaks), dtype=bool) if paced[row] else None
+        leads[row] = with_typical_beat(clean, peaks, beats[row], shares[row], all_of_them)
         if settings["noise_scale"]:
             rng = row_generator(seed, "electrodes")
             levels = networks.electrodes.draw(rng.standard_normal(len(ELECTRODES)))

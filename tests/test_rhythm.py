@@ -200,6 +200,14 @@ def test_all_variation_kept_changes_nothing():
     np.testing.assert_array_equal(steady_beats(leads, peaks, 1.0), leads)
 
 
+def test_where_one_origin_leads_all_beats_have_its_shape():
+    leads, peaks = beats_in_a_row([1.0, -0.8, 1.05, 1.0, -0.9, 0.95, 1.0, -0.7])
+    steady = steady_beats(leads, peaks, 0.0, one_origin=True)
+    complexes = steady[:, peaks[:, None] + np.arange(-4, 5)]
+    assert np.ptp(complexes, axis=1).max() < 0.1  # before: 1.95
+    assert steady[7, peaks] == pytest.approx(1.0, abs=0.06)  # what most beats had, no mean of both
+
+
 def test_an_ectopic_beat_is_left_alone():
     leads, peaks = beats_in_a_row([1.0, 1.1, 0.9, 1.0, -1.4, 1.0, 1.05, 0.95])
     steady = steady_beats(leads, peaks, 0.0)

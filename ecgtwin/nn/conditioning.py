@@ -64,6 +64,11 @@ class Conditioning:
         """Repeat all rows, one set after the other."""
         return self[torch.arange(len(self), device=self.rates.device).repeat(times)]
 
+    @property
+    def facts(self) -> Tensor:
+        """What twins show, ``(n, N_FACTS)``: what is asked for; what that leaves open, as recorded."""
+        return open_facts(facts_of(self.conditions), self.own)
+
     @torch.no_grad()
     def context(self, autoencoder: PatchAutoencoder, prior: BeatPrior, has_person: Tensor) -> Tensor:
         """Return counterfactual beats as latents, and the rhythm, ``(n, latent_dim + c, m)``."""
