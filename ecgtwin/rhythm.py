@@ -198,9 +198,10 @@ def steady_beats(
     following = np.diff(peaks, append=peaks[-1] + length)
     weight = np.maximum(within, later) * (offsets < following[:, None] - 22) * alike[:, None]
     change = (1 - variation) * rest * weight[:, None]
-    steady = padded.T.copy()
-    np.subtract.at(steady, places.ravel(), change.transpose(0, 2, 1).reshape(-1, len(leads)))
-    return np.ascontiguousarray(steady[_STEADY_BEFORE : _STEADY_BEFORE + length].T, dtype=np.float32)
+    steady = padded.astype(np.float32)
+    for peak, one in zip(peaks, change, strict=True):
+        steady[:, peak : peak + len(offsets)] -= one
+    return np.ascontiguousarray(steady[:, _STEADY_BEFORE : _STEADY_BEFORE + length])
 
 
 def usual_beats(leads: Array, peaks: Array) -> NDArray[np.bool_]:

@@ -39,7 +39,7 @@ class FourierFeatures(nn.Module):
 
 
 def rotate(x: Tensor) -> Tensor:
-    """Rotary position encoding (Su et al. 2021) of ``(batch, heads, tokens, width)``."""
+    """Rotary position encoding (Su et al. 2021) of ``(..., tokens, width)``."""
     cos, sin = _rotations(x.shape[-2], x.shape[-1] // 2, x.device, x.dtype)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
@@ -74,8 +74,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (b, tokens, width)
         b, t, w = x.shape
-        q, k, v = self.qkv(x).view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
-        y = attention(rotate(q), rotate(k), v)
+        qkv = self.qkv(x).view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        y = attention(*rotate(qkv[:2]), qkv[2])
         return self.out(y.transpose(1, 2).reshape(b, t, w))
 
 
