@@ -377,7 +377,7 @@ def decode(
     leads = networks.autoencoder.decode(latents).cpu().numpy()
     places = given.offsets.cpu().numpy() == BEFORE
     beats, shares = counterfactual_beats(networks, given, settings)
-    paced = given.facts[:, _PACED].cpu().numpy() > 0.5
+    paced = are_paced(given)
     for row, (seed, at) in enumerate(zip(seeds, places, strict=True)):
         peaks = np.flatnonzero(at)
         clean = cleaned(steady_beats(leads[row], peaks, settings["beat_variation"], one_origin=paced[row]))
@@ -389,6 +389,11 @@ def decode(
             white = rng.standard_normal((len(ELECTRODES), leads.shape[-1]), dtype=np.float32)
             leads[row] += electrode_noise(white, settings["noise_scale"] * levels)
     return leads
+
+
+def are_paced(given: Conditioning) -> NDArray[np.bool_]:
+    """Tell for which twins ``(n,)`` a pacemaker leads, so that no beat has another origin."""
+    return given.facts[:, _PACED].cpu().numpy() > 0.5
 
 
 @torch.no_grad()
