@@ -26,6 +26,7 @@ from .exceptions import InputError
 from .generator import ECGTwinGenerator
 from .leads import LEADS
 from .recordings import as_conditions, as_references, person_names
+from .request import MAX_SECONDS
 from .resampling import (
     REFERENCES,
     Labels,
@@ -38,7 +39,6 @@ from .resampling import (
     plan_replacement,
     twins_wanted,
 )
-from .sampling import MAX_SECONDS
 
 Array = NDArray[Any]
 MODES = ("replace", "append")

@@ -22,9 +22,10 @@ from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.prior import replay
 from .nn.registration import INTERVALS
 from .recordings import Persons
+from .request import TOKEN
 from .retiming import retime, with_intervals
 from .rhythm import steady_beats
-from .sampling import TOKEN, conditioning, flow
+from .sampling import conditioning, flow
 from .statements import EXCLUSIVE
 
 Array = NDArray[Any]

@@ -17,9 +17,9 @@ from .exceptions import InputError
 from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
 from .recordings import Persons
+from .request import Request
 from .rhythm import BEFORE, usual_beats, with_typical_beat
 from .sampling import (
-    Request,
     are_paced,
     conditioning,
     counterfactual_beats,

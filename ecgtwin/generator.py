@@ -29,16 +29,8 @@ from .recordings import (
     native_batches,
     training_data,
 )
-from .sampling import (
-    Request,
-    check_duration,
-    check_settings,
-    check_twins_fit,
-    denoising_errors,
-    draw,
-    native_length,
-    twin_batches,
-)
+from .request import Request, check_duration, check_settings, check_twins_fit, native_length
+from .sampling import denoising_errors, draw, twin_batches
 from .training import StageSettings, fit_networks, stages_after
 from .weights import PretrainedWeights
 

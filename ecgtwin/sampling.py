@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import ceil
-from typing import Any, Self, cast
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,12 +14,11 @@ from torch import Tensor
 
 from .beats import mean_rate, r_peaks
 from .conditions import STATEMENTS, Condition
-from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, row_seeds, row_uniforms, time_grid
-from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
+from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, row_uniforms, time_grid
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
-from .exceptions import InputError, QualityWarning, shown
+from .exceptions import QualityWarning
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
-from .memory import check_fits
 from .nn import (
     BeatPrior,
     ConditionArrays,
@@ -31,7 +29,8 @@ from .nn import (
     facts_of,
     open_facts,
 )
-from .recordings import Persons, as_references
+from .recordings import Persons
+from .request import Request
 from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats, with_typical_beat
 
 Seeds = Sequence[tuple[int, int]]
@@ -39,127 +38,13 @@ Seeds = Sequence[tuple[int, int]]
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
 
-
-USUAL_STEPS, USUAL_SCALE = 1000, 20.0
-"""Above these a setting is drawn with a warning."""
-
-MAX_SCALE = 1000.0
-"""Above this twins overflow."""
-
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
-
-MAX_SECONDS = 3600.0
-
-TOKEN = 40
-"""Samples at 100 Hz that the length of a flow is a multiple of."""
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
 
 _PACED = STATEMENTS.index("PACE")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to draw: checked references, the full target, settings, what the seeds come from, and seconds.
-
-    Without seconds a twin is as long as the first reference, 10 s at most.
-    """
-
-    references: list[ECG]
-    target: Condition
-    settings: dict[str, Any]
-    n_samples: int
-    entropy: int
-    seconds: float | None = None
-
-    @property
-    def length(self) -> int:
-        """Samples at 100 Hz to draw."""
-        return native_length(self.seconds)
-
-    def seeds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
-        """Return the seeds of twins `start` to `stop`."""
-        last = self.n_samples if stop is None else min(stop, self.n_samples)
-        return [(self.entropy, row) for row in range(start, last)]
-
-    @classmethod
-    def of(
-        cls,
-        reference: Any,
-        condition: Any,
-        settings: dict[str, Any],
-        *,
-        sampling_rate: float,
-        n_samples: int = 1,
-        reference_condition: Any = None,
-        random_state: Any = None,
-        duration: float | None = None,
-        **target: Any,
-    ) -> Self:
-        """Check everything that was asked for, before anything is drawn."""
-        seconds = check_duration(duration)
-        if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
-            raise InputError(f"n_samples must be a whole number from 1, got {shown(n_samples)}")
-        references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
-        asked = Condition.parse(condition, **target)
-        for ecg in references:
-            if asked.age is None and ecg.condition.age is not None:
-                asked = asked.replace(age=ecg.condition.age)
-            if asked.sex is None and ecg.condition.sex is not None:
-                asked = asked.replace(sex=ecg.condition.sex)
-        for conflict in asked.conflicts():
-            message = f"the condition asked for contradicts itself: {conflict}"
-            warnings.warn(message, QualityWarning, stacklevel=5)
-        if not references:
-            settings = settings | {"person_scale": 0.0}
-        return cls(references, asked, settings, int(n_samples), row_seeds(random_state, 1)[0][0], seconds)
-
-
-def check_duration(duration: Any) -> float | None:
-    """Return the seconds asked for, if any.
-
-    Raises
-    ------
-    InputError
-        If twins cannot be so long or so short.
-    """
-    if duration is None:
-        return None
-    number = isinstance(duration, int | float | np.number) and not isinstance(duration, bool)
-    if not number or not MIN_SECONDS <= duration <= MAX_SECONDS:
-        raise InputError(f"duration must be from {MIN_SECONDS} to {MAX_SECONDS:g} seconds, got {duration!r}")
-    return float(duration)
-
-
-def native_length(seconds: float | None) -> int:
-    """Return the samples at 100 Hz to draw for so many seconds: whole tokens, and 10 s at least."""
-    return max(NATIVE_LENGTH, TOKEN * ceil((seconds or 0) * NATIVE_RATE / TOKEN))
-
-
-def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Raise `InputError` unless steps and scales can be used; return them."""
-    steps = settings["n_steps"]
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(f"n_steps must be a whole number from 1, got {shown(steps)}")
-    if steps > USUAL_STEPS:
-        _warn(f"n_steps={steps}: more than {USUAL_STEPS} steps take long and change nothing")
-    for key in ("guidance_scale", "person_scale", "noise_scale"):
-        scale = settings[key]
-        number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
-        if not number or not np.isfinite(scale) or not 0 <= scale <= MAX_SCALE:
-            raise InputError(f"{key} must be a number from 0 to {MAX_SCALE:g}, got {shown(scale)}")
-        if scale > USUAL_SCALE:
-            _warn(f"{key}={scale:g}: above {USUAL_SCALE:g} twins are exaggerated beyond any ECG")
-    for key in ("beat_variation", "counterfactual_share"):
-        if not 0 <= settings[key] <= 1:
-            raise InputError(f"{key} must be a number from 0 to 1, got {shown(settings[key])}")
-    return settings
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, QualityWarning, stacklevel=5)
 
 
 def draw(
@@ -190,7 +75,8 @@ def draw(
                 raise
             torch.cuda.empty_cache()
             batch_size = (rows.stop - start + 1) // 2
-            _warn(f"too little memory on the device: going on with batches of {batch_size}")
+            message = f"too little memory on the device: going on with batches of {batch_size}"
+            warnings.warn(message, QualityWarning, stacklevel=5)
             continue
         leads[rows] = decode(networks, latents, given, seeds[rows], settings)
         start = rows.stop
@@ -220,21 +106,6 @@ def twin_batches(
         yield like_reference(leads, like, request.seconds)
         if callback is not None:
             callback(start + n, request.n_samples)
-
-
-def check_twins_fit(request: Request) -> None:
-    """Raise `InputError` if the twins of a request cannot be held in memory together."""
-    like = request.references[0] if request.references else None
-    rate = NATIVE_RATE if like is None else like.sampling_rate
-    seconds = request.seconds or min(
-        NATIVE_LENGTH / NATIVE_RATE, float("inf") if like is None else like.seconds
-    )
-    n_times = round(seconds * rate)
-    check_fits(
-        request.n_samples * len(LEADS) * n_times * 4.0,
-        f"{request.n_samples} twins of {n_times} samples",
-        "lower n_samples, or take them batch by batch from sample_batches",
-    )
 
 
 @torch.no_grad()

@@ -75,7 +75,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (b, tokens, width)
         b, t, w = x.shape
         qkv = self.qkv(x).view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
-        y = attention(*rotate(qkv[:2]), qkv[2])
+        q, k = rotate(qkv[:2]).unbind()
+        y = attention(q, k, qkv[2])
         return self.out(y.transpose(1, 2).reshape(b, t, w))
 
 
