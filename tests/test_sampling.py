@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtwin import ECG
+from ecgtwin import ECG, ECGTwinGenerator, load_example
+from ecgtwin.beats import r_peaks
 from ecgtwin.conditions import Condition
 from ecgtwin.diffusion import row_seeds
+from ecgtwin.leads import independent_leads
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of
 from ecgtwin.nn.registration import registered
 from ecgtwin.recordings import Persons
-from ecgtwin.rhythm import BEFORE, Beats
+from ecgtwin.rhythm import BEFORE, Beats, usual_beats
 from ecgtwin.sampling import counterfactual_beats, draw_rhythms
 
 EVERY = {"person_scale": 1.0}
@@ -169,3 +171,11 @@ def test_a_share_brings_the_twins_beat_to_the_counterfactual_one(tiny, ecgs):
 
     assert likeness(0.0) < likeness(0.5) < likeness(1.0)
     assert likeness(1.0) > 0.95
+
+
+def test_a_pacemakers_beats_have_one_shape():
+    twins = ECGTwinGenerator.from_pretrained().sample(
+        load_example().resample(100), "PACE", n_samples=16, random_state=0
+    )
+    shares = [usual_beats(independent_leads(twin), r_peaks(twin, 100)).mean() for twin in twins]
+    assert np.mean(shares) > 0.95  # 0.72 where each beat is the flow's own
