@@ -234,7 +234,8 @@ def with_typical_beat(
 ) -> NDArray[np.float32]:
     """Bring the typical beat of a recording ``(n_leads, t)`` nearer to another one.
 
-    What beats differ by from the typical one stays, as do beats of another origin.
+    What beats differ by from the typical one stays, as do beats of another origin, and what lies where
+    the typical one is not known.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ class BeatPrior(nn.Module):
     def residuals(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
         """Return what typical beats ``(n, 8, BEAT)`` at 100 Hz have beyond those expected, registered.
 
-        Where no beat has a sample, since the next one comes too soon, all leads are 0 and nothing is known.
+        Where too few beats have a sample, as in fast hearts, all leads are 0 and nothing is known.
         """
         whole = self.whole_intervals(intervals, facts, rates)
         absent = (beats == 0).all(dim=1, keepdim=True).to(beats.dtype)

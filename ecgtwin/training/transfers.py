@@ -108,7 +108,7 @@ class OwnBeats:
         return len(self.rates)
 
     def beats(self, networks: TwinNetworks, views: Tensor, rows: Tensor) -> Tensor:
-        """Registered beats; where none has a sample, what to expect."""
+        """Registered beats; where too few have a sample, what to expect."""
         return networks.prior(self.facts[rows], self.rates[rows]) + self.residuals[views, rows]
 
     def present(self, rows: Tensor) -> Tensor:
