@@ -18,9 +18,10 @@ from .datasets import load_example
 from .diffusion import row_seeds
 from .ecg import as_ecg, check_reference
 from .generator import ECGTwinGenerator
+from .given import draw_rhythms
 from .leads import twelve_leads
 from .recordings import Persons
-from .sampling import decode, draw_latents, draw_rhythms
+from .sampling import decode, draw_latents
 
 BATCHES = (1, 64)
 CUDA_BATCHES = (*BATCHES, 4096)

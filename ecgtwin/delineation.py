@@ -26,6 +26,9 @@ _MS = 1000 / BEAT_RATE
 _QUIET = 0.06
 """QRS ends where the leads move at less than this share of their greatest speed."""
 
+_LATEST = samples(180)
+"""After its greatest speed; what moves for longer is a steep ST, as in left bundle branch block."""
+
 _P_SHARE = 0.12
 """P begins and ends at this share of its height."""
 
@@ -99,7 +102,8 @@ def delineate(signal: ArrayLike, sampling_rate: float = 100.0, *, peaks: Places 
 
     The beats are aligned on each other at 500 Hz and sorted by the shape of QRS; the median of the most
     frequent kind is measured once for all leads. QRS ends where the leads move at less than 6 % of
-    their greatest speed. T ends where the tangent to its last flank meets the level after it, late
+    their greatest speed; at 12 or 24 % if that is not within 180 ms, as where a steep ST follows left
+    bundle branch block. T ends where the tangent to its last flank meets the level after it, late
     among the leads (the 85th percentile). P counts as present if its shape repeats from beat to beat,
     the more so the more irregular the rhythm is: what fibrillation leaves in the median does not.
 
@@ -244,11 +248,19 @@ def _qrs(beat: Array) -> tuple[int, int]:
     top = R_INDEX - near + int(np.argmax(speed[R_INDEX - near : R_INDEX + near]))
     noise = np.quantile(speed[R_INDEX - samples(300) : R_INDEX - near], 0.2)
     run = samples(10)
-    slow = speed < max(_QUIET * speed[top], 1.5 * noise)
-    still = np.asarray(sliding_window_view(slow, run).all(axis=1))  # for 10 ms from here on
-    before, after = np.flatnonzero(still[: top - run]), np.flatnonzero(still[top:])
+
+    def still(share: float) -> Kinds:
+        """Whether the leads are slow for 10 ms from each sample on."""
+        slow = speed < max(share * speed[top], 1.5 * noise)
+        return np.asarray(sliding_window_view(slow, run).all(axis=1))
+
+    before = np.flatnonzero(still(_QUIET)[: top - run])
     onset = int(before[-1]) + run - 1 if len(before) else R_INDEX - near
-    offset = top + int(after[0]) if len(after) else R_INDEX + near
+    for share in (_QUIET, 2 * _QUIET, 4 * _QUIET):
+        after = np.flatnonzero(still(share)[top:])
+        offset = top + int(after[0]) if len(after) else R_INDEX + near
+        if offset - top <= _LATEST:
+            break
     # The smoothing puts both about 4 ms too far out.
     return min(onset + samples(4), top), max(offset - samples(4), top)
 

@@ -17,6 +17,7 @@ from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
 from .exceptions import InputError, QualityWarning
+from .given import conditioning
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.prior import replay
@@ -25,7 +26,7 @@ from .recordings import Persons
 from .request import TOKEN
 from .retiming import retime, with_intervals
 from .rhythm import steady_beats
-from .sampling import conditioning, flow
+from .sampling import flow
 from .statements import EXCLUSIVE
 
 Array = NDArray[Any]

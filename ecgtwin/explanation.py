@@ -14,6 +14,7 @@ from .conditions import Condition
 from .diffusion import row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
+from .given import conditioning, draw_rhythms
 from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
 from .recordings import Persons
@@ -21,10 +22,8 @@ from .request import Request
 from .rhythm import BEFORE, usual_beats, with_typical_beat
 from .sampling import (
     are_paced,
-    conditioning,
     counterfactual_beats,
     decode,
-    draw_rhythms,
     flow,
     like_reference,
 )

@@ -28,7 +28,7 @@ from .hub import download, find_source, sha256_of, upload
 from .leads import INDEPENDENT_LEADS
 from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 SAMPLING: dict[str, Any] = {
     "n_steps": 8,
@@ -36,7 +36,7 @@ SAMPLING: dict[str, Any] = {
     "guidance_scale": 4.0,
     "person_scale": 2.0,
     "beat_variation": 0.25,
-    "counterfactual_share": 0.65,
+    "counterfactual_share": 0.7,
     "noise_scale": 1.0,
 }
 """How to sample where nothing was chosen on validation patients."""
@@ -402,7 +402,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or set(config) - {"weights_sha256"} != keys:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(keys))}")
     if config["format_version"] != FORMAT_VERSION:
-        older = config["format_version"] in (1, 2)
+        older = isinstance(config["format_version"], int) and config["format_version"] < FORMAT_VERSION
         hint = "weights of an earlier ecgtwin must be trained again" if older else "upgrade ecgtwin"
         raise CheckpointError(
             f"{path} has format version {config['format_version']!r}, this ecgtwin reads {FORMAT_VERSION}: "

@@ -12,34 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .beats import mean_rate, r_peaks
+from .beats import r_peaks
 from .conditions import STATEMENTS, Condition
-from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, row_uniforms, time_grid
+from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
+from .given import Seeds, conditioning, draw_rhythms
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .nn import (
-    BeatPrior,
-    ConditionArrays,
     Conditioning,
     Told,
     TwinNetworks,
     encode_conditions,
-    facts_of,
-    open_facts,
 )
 from .recordings import Persons
 from .request import Request
-from .rhythm import BEFORE, beat_offsets, rhythm_channels, steady_beats, with_typical_beat
-
-Seeds = Sequence[tuple[int, int]]
+from .rhythm import BEFORE, steady_beats, with_typical_beat
 
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
-
-MAX_BEATS = 60
-"""Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
@@ -106,55 +98,6 @@ def twin_batches(
         yield like_reference(leads, like, request.seconds)
         if callback is not None:
             callback(start + n, request.n_samples)
-
-
-@torch.no_grad()
-def draw_rhythms(
-    networks: TwinNetworks,
-    persons: Persons,
-    targets: Sequence[Condition],
-    seeds: Seeds,
-    settings: dict[str, Any],
-    length: int = NATIVE_LENGTH,
-) -> Conditioning:
-    """Draw when each twin's heart beats: all that its flow is given."""
-    seconds = length / NATIVE_RATE
-    asked = encode_conditions(targets).to(persons.rates.device)
-    own = persons.rates if settings["person_scale"] else torch.full_like(persons.rates, float("nan"))
-    uniforms = torch.from_numpy(row_uniforms(seeds, MAX_BEATS * -(-length // NATIVE_LENGTH))).to(own)
-    times = networks.rhythm.draw(asked, own, uniforms, seconds)
-    peaks = [np.unique((NATIVE_RATE * one.cpu().numpy()).astype(np.intp)) for one in times]
-    if not settings["person_scale"]:  # nobody's intervals: anybody's
-        prior = networks.prior
-        normal = np.array([row_generator(seed, "intervals").standard_normal(5) for seed in seeds], np.float32)
-        anybody = torch.from_numpy(normal).to(own) @ prior.interval_spread.T
-        persons = replace(persons, own=prior.usual.expand_as(persons.own), own_intervals=anybody)
-    return conditioning(networks.prior, persons, asked, peaks, length)
-
-
-def conditioning(
-    prior: BeatPrior,
-    persons: Persons,
-    asked: ConditionArrays,
-    peaks: Sequence[NDArray[np.intp]],
-    length: int = NATIVE_LENGTH,
-) -> Conditioning:
-    """Return what a flow is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
-    device = persons.rates.device
-    rates = torch.tensor([mean_rate(one) for one in peaks], dtype=torch.float32, device=device)
-    facts = open_facts(facts_of(asked), persons.own)
-    offsets = np.array([beat_offsets(one, length) for one in peaks])
-    rhythm = np.array([rhythm_channels(one, length) for one in peaks])
-    return Conditioning(
-        asked,
-        persons.bases,
-        persons.residuals,
-        persons.own,
-        rates,
-        prior.intervals(facts, rates) + persons.own_intervals,
-        torch.from_numpy(offsets).to(device),
-        torch.from_numpy(rhythm).to(device),
-    )
 
 
 def flow(networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]) -> Predict:

@@ -145,6 +145,15 @@ def test_a_qs_complex_counts_as_q_and_as_s():
     assert np.all(found.q_ms > 40)
 
 
+def test_a_steep_st_segment_is_not_part_of_qrs():
+    """In left bundle branch block ST runs into T without a level stretch."""
+    # From R to the bottom of T at 320 ms the leads never move at less than 6 % of their greatest speed.
+    found = delineate(pulses(r=(0.0, 0.02, 1.0), t=(0.32, 0.12, -1.2)), 500)
+    assert found.qrs_ms == pytest.approx(130, abs=25)
+    level = delineate(pulses(r=(0.0, 0.02, 1.0), t=(0.32, 0.04, -0.3)), 500)
+    assert found.qrs_ms == pytest.approx(level.qrs_ms, abs=20)
+
+
 def test_the_st_segment_is_measured_against_the_level_before_qrs():
     found = delineate(pulses(**BODY, st=(0.14, 0.06, 0.2)) + 3, 500)
     assert np.all(found.st_mv > 0.1)

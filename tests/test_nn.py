@@ -26,13 +26,14 @@ from ecgtwin.nn import (
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
 from ecgtwin.nn.prior import N_FACTORS, N_FACTS, replay
-from ecgtwin.nn.registration import QRS_ONSET, landmarks, registered, timed
+from ecgtwin.nn.registration import INTERVALS, landmarks, registered, timed
 from ecgtwin.nn.transfer import Transfer
 from ecgtwin.rhythm import BEAT, BEFORE, N_CHANNELS, beat_offsets, rhythm_channels
 
 YES, NO = torch.tensor([True]), torch.tensor([False])
 MS = (160.0, 105.0, 40.0, 95.0, 380.0)
 AGE = N_STATEMENTS  # its place among facts
+QRS = INTERVALS.index("qrs")
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +308,51 @@ def test_the_prior_finds_what_statements_add_to_intervals(planted):
     assert torch.allclose(prior.interval_spread @ prior.interval_spread.T, 0.01 * torch.eye(5), atol=2e-3)
 
 
+def test_errors_of_measurement_count_little_in_intervals(planted):
+    _, beats, intervals, facts, rates, bases, _ = planted
+    wrong, clbbb = intervals.clone(), list(STATEMENTS).index("CLBBB")
+    shown = torch.nonzero(facts[:, clbbb])[:, 0]
+    wrong[shown[::7], QRS] += 0.8  # T taken for QRS
+    prior = BeatPrior(16).fit(beats, wrong, facts, rates, bases)
+    assert prior.interval_effect[clbbb, QRS].abs() < 0.04  # of 0.8 / 7 = 0.11
+    # Nor does such an error become the person's own.
+    own = prior.own_intervals(wrong, facts, rates)
+    assert own[shown[::7], QRS].max() < 0.45
+
+
+def test_a_persons_own_interval_fades_with_what_the_condition_does_to_it(planted):
+    prior, _, _, facts, rates, _, _ = planted
+    clbbb = list(STATEMENTS).index("CLBBB")
+    other = facts.clone()
+    other[:, clbbb] = 1 - other[:, clbbb]
+    own = torch.full((len(facts), 5), 0.1)
+    assert torch.equal(prior.kept_intervals(own, facts, rates, facts, rates), own)
+    kept = prior.kept_intervals(own, facts, rates, other, rates)
+    assert torch.allclose(kept[:, 0], 0.1 * torch.tensor(-0.3 / 0.19).exp(), atol=0.005)
+    assert kept[:, 1:].min() > 0.08
+
+
+def test_a_residual_keeps_its_size_in_what_is_usual(planted):
+    _, beats, intervals, facts, rates, bases, _ = planted
+    lvh, aflt = (list(STATEMENTS).index(code) for code in ("LVH", "AFLT"))
+    rng = torch.Generator().manual_seed(0)
+    own = 0.1 * torch.randn(len(beats), 8, 1, generator=rng) * (1 + facts[:, lvh, None, None])
+    waves = own * (torch.arange(BEAT) >= 55)  # T twice as different where LVH is shown
+    noise = 0.02 * torch.randn(beats.shape, generator=rng)
+    whole = torch.nan_to_num(intervals, nan=5.0)
+    prior = BeatPrior(16).fit(beats + timed(waves + noise, whole), intervals, facts, rates, bases)
+    with_lvh, without = facts[:1].clone(), facts[:1].clone()
+    with_lvh[:, lvh], without[:, lvh] = 1, 0
+    one = torch.ones(1, 8, BEAT)
+    larger = prior.rescaled(one, without, with_lvh)
+    assert larger[..., 60:].mean().item() == pytest.approx(2, abs=0.3)
+    assert larger[..., :45].mean().item() == pytest.approx(1, abs=0.15)
+    assert torch.allclose(prior.rescaled(larger, with_lvh, without), one, atol=1e-5)
+    assert torch.equal(prior.rescaled(one, without, without), one)
+    without[:, aflt] = 1  # of which nothing is known
+    assert torch.allclose(prior.rescaled(one, without, with_lvh), larger, atol=1e-5)
+
+
 def test_the_prior_guesses_statements_as_probabilities(planted):
     prior, _, _, facts, _, bases, _ = planted
     guessed = prior.guessed(bases)[:, :N_STATEMENTS]
@@ -408,9 +454,9 @@ def test_another_condition_changes_the_beat_by_its_effect(tiny, twin):
     other = encode_conditions([Condition(statements="NORM")])
     prior = tiny.networks_.prior
     asked = torch.where(facts_of(other).isnan(), given.own, facts_of(other))
-    carried = prior.transfer(given.residuals, given.own, asked)
-    change = carried - given.residuals
-    change[..., :QRS_ONSET] /= 2  # of P waves half of it is taken
+    kept = prior.rescaled(given.residuals, given.own, asked)
+    change = prior.transfer(kept, given.own, asked) - kept
+    change = change + kept - given.residuals
     difference = prior(asked, given.rates) - prior(given.own, given.rates) + change
     beats = timed(beat + difference, given.intervals)
     expected = tiny.networks_.autoencoder.encode(replay(beats, given.offsets))

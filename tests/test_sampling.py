@@ -10,12 +10,13 @@ from ecgtwin import ECG, ECGTwinGenerator, load_example
 from ecgtwin.beats import r_peaks
 from ecgtwin.conditions import Condition
 from ecgtwin.diffusion import row_seeds
+from ecgtwin.given import draw_rhythms, shows_rhythm
 from ecgtwin.leads import independent_leads
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of
 from ecgtwin.nn.registration import registered
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats, usual_beats
-from ecgtwin.sampling import counterfactual_beats, draw_rhythms
+from ecgtwin.sampling import counterfactual_beats
 
 EVERY = {"person_scale": 1.0}
 ALL = np.ones((1, 12), dtype=bool)
@@ -112,6 +113,39 @@ def test_the_rhythm_of_a_twin_is_its_own(tiny, ecgs):
     assert not torch.equal(other.offsets, together.offsets)
 
 
+@pytest.mark.parametrize("statement", ["PVC", "PAC", "SARRH"])
+def test_a_rhythm_that_is_asked_for_is_there(tiny, ecgs, statement):
+    """Early beats, or an uneven rhythm, even of a model that has hardly learned when they come."""
+    seeds, one = row_seeds(0, 40), persons(tiny, ecgs, 1).repeat(40)
+
+    def share(asked):
+        given = draw_rhythms(tiny.networks_, one, [asked] * 40, seeds, EVERY)
+        rhythms = [np.flatnonzero(row == BEFORE) for row in given.offsets.numpy()]
+        return np.mean([shows_rhythm(peaks, shown) for peaks in rhythms])
+
+    shown = facts_of(encode_conditions([Condition(statements=statement)]))[0, :N_STATEMENTS].numpy() > 0
+    plain = share(Condition(statements="SR", heart_rate=70))
+    again = share(Condition(statements=statement, heart_rate=70))
+    assert again > 0.8 or 1 - again < (1 - plain) / 2
+
+
+def test_a_rhythm_without_what_was_asked_for_is_told():
+    regular, early = np.arange(0, 1000, 90), np.array([0, 90, 180, 240, 360, 450, 540])
+    uneven = np.cumsum([0, 80, 84, 90, 97, 90, 84, 80])
+    for codes, rhythm, there in [
+        ("PVC", regular, False),
+        ("PVC", early, True),
+        ("PAC", uneven, False),
+        ("SARRH", uneven, True),
+        ("SARRH", regular, False),
+        ("SARRH PVC", uneven, False),
+        ("NORM", regular, True),
+        ("PVC", regular[:3], True),
+    ]:
+        facts = facts_of(encode_conditions([Condition(statements=codes.split())]))[0, :N_STATEMENTS].numpy()
+        assert shows_rhythm(rhythm, facts > 0) is there, (codes, rhythm)
+
+
 def test_without_a_person_the_own_rate_is_not_told(tiny, ecgs):
     slow = persons(tiny, ecgs, 1)
     fast = replace(slow, rates=slow.rates * 3, own=1 - slow.own, own_intervals=slow.own_intervals + 1)
@@ -128,8 +162,10 @@ def test_the_intervals_of_a_twin_are_those_of_condition_and_person(tiny, ecgs):
     given = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3), EVERY)
     facts = facts_of(encode_conditions(asked))
     facts = torch.where(facts.isnan(), everyone.own, facts)
-    expected = prior.intervals(facts, given.rates) + everyone.own_intervals
-    assert torch.allclose(given.intervals, expected)
+    own = everyone.own_intervals, everyone.own, everyone.rates
+    kept = prior.kept_intervals(*own, facts, given.rates)
+    assert 0 < kept.abs().sum() < everyone.own_intervals.abs().sum()
+    assert torch.allclose(given.intervals, prior.intervals(facts, given.rates) + kept)
     # Nobody has anybody's, each row its own.
     nobody = {"person_scale": 0.0}
     drawn = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3), nobody)

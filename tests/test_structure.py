@@ -22,7 +22,7 @@ ORDER = [
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],
-    ["request", "weights"],
+    ["request", "weights", "given"],
     ["sampling"],
     ["editing", "explanation"],
     ["extractor", "generator"],

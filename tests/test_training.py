@@ -9,6 +9,7 @@ from ecgtwin.beats import r_peaks
 from ecgtwin.conditions import Condition
 from ecgtwin.diffusion import row_seeds, row_uniforms, time_grid
 from ecgtwin.exceptions import CheckpointError
+from ecgtwin.given import draw_rhythms
 from ecgtwin.leads import independent_leads
 from ecgtwin.nn import (
     ARCHITECTURES,
@@ -24,7 +25,7 @@ from ecgtwin.nn.registration import registered
 from ecgtwin.nn.transfer import Transfer
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import typical_beat
-from ecgtwin.sampling import draw_latents, draw_rhythms
+from ecgtwin.sampling import draw_latents
 from ecgtwin.simulate import make_ecgs
 from ecgtwin.training import (
     STAGES,

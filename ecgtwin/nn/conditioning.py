@@ -15,9 +15,6 @@ from .tokens import N_STATEMENTS, ConditionArrays
 
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
 
-_BEFORE_QRS = 0.5
-"""Of what the transfer changes before QRS, how much is taken: all of it moves the onsets of P waves."""
-
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -80,9 +77,9 @@ class Conditioning:
         # What is left open stays as the person was recorded, and nobody is as people are on average.
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
         facts = open_facts(facts_of(self.conditions), fallback)
-        kept = without_p_wave(self.residuals * has_person[:, None, None], facts)
+        kept = self.residuals * has_person[:, None, None]
+        kept = without_p_wave(prior.rescaled(kept, self.own, facts), facts)
         carried = without_p_wave(prior.transfer(kept, self.own, facts), facts)
-        carried[..., :QRS_ONSET].lerp_(kept[..., :QRS_ONSET], 1 - _BEFORE_QRS)
         return timed(prior(facts, self.rates) + carried, self.intervals)
 
 

@@ -51,13 +51,6 @@ class Transfer(nn.Module):
         least = max(1e-4 * float(variances[-1]), 1e-12)
         self.spread.copy_(variances[-N_COMPONENTS:].flip(0).clamp(min=least).sqrt())
 
-    @torch.no_grad()
-    def shrink(self, share: float) -> None:
-        """Keep a share of all changes."""
-        last = cast(nn.Linear, self.read[-1])
-        last.weight.mul_(share)
-        last.bias.mul_(share)
-
     def components(self, residuals: Tensor) -> Tensor:
         """Return the principal components ``(n, N_COMPONENTS)`` of residuals, of about unit variance."""
         return (residuals.flatten(1) @ self.basis) / self.spread

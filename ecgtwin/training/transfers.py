@@ -38,9 +38,6 @@ _OBEDIENCE, _LEAST_CHANGE, _GROWTH, _RECORDED = 2.0, 0.03, 0.03, 1.0
 _RARE_SHARE = 0.5
 """Of what is asked for, how much is a recording's that shows a statement drawn first."""
 
-_KEPT = 0.9
-"""Of the change that was learned: with all of it intervals and waves drift from those of real beats."""
-
 
 class Witness(nn.Module):
     """Reads registered beats: who it is (a vector), or what they show (logits)."""
@@ -177,7 +174,7 @@ def reading_loss(logits: Tensor, facts: Tensor) -> Tensor:
     s = N_STATEMENTS
     return (
         30 * F.binary_cross_entropy_with_logits(logits[:, :s], facts[:, :s].clamp(0, 1))
-        + 0.5 * F.smooth_l1_loss(logits[:, s], facts[:, s])
+        + 1.5 * F.smooth_l1_loss(logits[:, s], facts[:, s])
         + 0.2 * F.binary_cross_entropy_with_logits(logits[:, s + 1], ((facts[:, s + 1] + 1) / 2).clamp(0, 1))
     )
 
@@ -245,10 +242,11 @@ def fit_transfer(
         with torch.autocast(device.type, enabled=False):
             taken = prior(own.facts[first], own.rates[first]) - prior(facts, own.rates[first])
             residuals = (own.residuals[part, first] + taken) * present[:, :, None]
-            residuals = without_p_wave(residuals, asked)
+            residuals = without_p_wave(prior.rescaled(residuals, facts, asked), asked)
             carried = without_p_wave(prior.transfer(residuals, facts, asked), asked)
             beats = prior(asked, rates) + carried
-            intervals = prior.intervals(asked, rates) + own.own_intervals[first]
+            kept = own.own_intervals[first], own.facts[first], own.rates[first]
+            intervals = prior.intervals(asked, rates) + prior.kept_intervals(*kept, asked, rates)
             others = own.beats(networks, other_part, second)
         jitter = 0.01 * torch.randn(*beats.shape, generator=generator).to(device)
         total = torch.zeros((), device=device)
@@ -272,7 +270,7 @@ def fit_transfer(
             total = total + _RECORDED * error / recorded.square().mean().clamp(min=1e-9)
         return total
 
-    score = train(
+    return train(
         prior.transfer,
         loss,
         settings,
@@ -281,5 +279,3 @@ def fit_transfer(
         name="transfer",
         verbose=verbose,
     )
-    prior.transfer.shrink(_KEPT)
-    return score
