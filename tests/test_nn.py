@@ -25,6 +25,7 @@ from ecgtwin.nn import (
 )
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
+from ecgtwin.nn.conditioning import carried_residuals
 from ecgtwin.nn.prior import N_FACTORS, N_FACTS, replay
 from ecgtwin.nn.registration import INTERVALS, landmarks, registered, timed
 from ecgtwin.nn.transfer import Transfer
@@ -508,6 +509,17 @@ def test_a_p_wave_of_the_person_is_kept_only_where_atria_make_one(tiny, twin, st
 
     assert torch.equal(told(p_wave), told(torch.zeros_like(p_wave))) is not kept
     assert not torch.equal(told(qrs), told(torch.zeros_like(qrs)))
+
+
+def test_a_pacemakers_beat_has_little_of_the_persons_own_conduction(tiny, twin):
+    given, _ = twin
+    paced = encode_conditions([Condition(statements="PACE")])
+    facts = torch.where(facts_of(paced).isnan(), given.own, facts_of(paced))
+    carried = carried_residuals(tiny.networks_.prior, given.residuals, given.own, facts)
+    assert torch.allclose(carried, 0.3 * given.residuals)
+    assert torch.equal(carried_residuals(tiny.networks_.prior, carried, facts, given.own), 0.3 * carried)
+    # Paced before and after, all of it stays.
+    assert torch.allclose(carried_residuals(tiny.networks_.prior, carried, facts, facts), carried, atol=1e-6)
 
 
 def test_what_is_not_told_the_networks_do_not_hear(tiny, twin):
