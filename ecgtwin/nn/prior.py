@@ -241,7 +241,7 @@ def _robust_ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor,
         effect = _ridge(root * (x - centre), root * (y - usual)[:, None], penalty)[:, 0].double()
         usual = usual - centre @ effect
         rest = (y - usual - x @ effect).abs()
-        error = 1.4826 * rest.median()
+        error = 1.4826 * rest.median().clamp(min=1e-6)
         weight = (1.345 * error / rest.clamp(min=1e-9)).clamp(1e-6, 1)
     return usual, effect, error
 
