@@ -488,6 +488,25 @@ def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_ma
     assert after < 0.6 * before
 
 
+@pytest.mark.parametrize("fit", [fit_few_steps, fit_half_the_steps])
+def test_what_another_teacher_taught_is_not_gone_on_with(tiny, data, tmp_path, fit):
+    scales = {"guidance_scale": 2.0, "person_scale": 2.0} if fit is fit_few_steps else {}
+
+    def distil(networks):
+        settings, checkpoint = LoopSettings(n_steps=1), tmp_path / "taught.ckpt"
+        return fit(
+            networks, data, settings, n_steps=2, batch_size=4, checkpoint=checkpoint, verbose=False, **scales
+        )
+
+    networks = copy.deepcopy(tiny.networks_)
+    distil(copy.deepcopy(networks))
+    distil(copy.deepcopy(networks))  # the same teacher
+    with torch.no_grad():
+        next(networks.denoiser.parameters()).add_(0.01)
+    with pytest.raises(CheckpointError, match="teacher"):
+        distil(networks)
+
+
 def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
     networks = copy.deepcopy(tiny.networks_)
     teach = LoopSettings(n_steps=100, learning_rate=3e-3, ema_decay=0.98)

@@ -15,12 +15,13 @@ Frans et al., One step diffusion via shortcut models, ICLR 2025, for the length 
 from __future__ import annotations
 
 import copy
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..diffusion import guided, time_grid
 from ..diffusion.flow import Predict, sample_times
@@ -97,7 +98,7 @@ def fit_few_steps(
         loss,
         settings,
         checkpoint=checkpoint,
-        run=f"{data.digest} {seed} {n_steps} {guidance_scale} {person_scale}",
+        run=f"{data.digest} {_digest(teacher.denoiser)} {seed} {n_steps} {guidance_scale} {person_scale}",
         name="few steps",
         verbose=verbose,
     )
@@ -154,10 +155,18 @@ def fit_half_the_steps(
         loss,
         settings,
         checkpoint=checkpoint,
-        run=f"{data.digest} {seed} half {n_steps}",
+        run=f"{data.digest} {_digest(teacher)} {seed} half {n_steps}",
         name="half the steps",
         verbose=verbose,
     )
+
+
+def _digest(teacher: nn.Module) -> str:
+    """Return a digest of weights: what was learned from one teacher is not gone on with beside another."""
+    hashed = hashlib.sha256()
+    for values in teacher.state_dict().values():
+        hashed.update(values.cpu().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _draw_times(n: int, n_steps: int | None, generator: torch.Generator, substeps: int = SUBSTEPS) -> Tensor:

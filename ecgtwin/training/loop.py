@@ -252,7 +252,7 @@ class _State:
             ) from error
         if values.get("run") != self.run:
             raise CheckpointError(
-                f"{path} is of another run (other recordings, seed or architecture): "
+                f"{path} is of another run (other recordings, seed, architecture or teacher): "
                 "remove it, or choose another folder for checkpoints"
             )
         self.module.load_state_dict(values["module"])
