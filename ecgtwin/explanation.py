@@ -20,13 +20,7 @@ from .nn import TwinNetworks, encode_conditions
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE, usual_beats, with_typical_beat
-from .sampling import (
-    are_paced,
-    counterfactual_beats,
-    decode,
-    flow,
-    like_reference,
-)
+from .sampling import counterfactual_beats, decode, flow, like_reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +113,7 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     context = given.context(networks.autoencoder, networks.prior, has_person)[:, : architecture.latent_dim]
     parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]])).cpu().numpy()
     # What a statement moves in the typical beat, it moves by two ways: as `decode` joins them.
-    usual = usual_beats(networks.autoencoder.decode(x)[0].cpu().numpy(), peaks) | are_paced(given)[0]
+    usual = usual_beats(networks.autoencoder.decode(x)[0].cpu().numpy(), peaks) | bool(given.paced[0])
     beats, beat_shares = counterfactual_beats(networks, given, settings)
     for i, beat in enumerate(beats[:1] - beats[1:]):
         parts[i] = with_typical_beat(parts[i], peaks, beat, beat_shares[0], usual)

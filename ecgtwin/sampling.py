@@ -13,19 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .beats import r_peaks
-from .conditions import STATEMENTS, Condition
+from .conditions import Condition
 from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
 from .given import Seeds, conditioning, draw_rhythms
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
-from .nn import (
-    Conditioning,
-    Told,
-    TwinNetworks,
-    encode_conditions,
-)
+from .nn import Conditioning, Told, TwinNetworks, encode_conditions
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE, steady_beats, with_typical_beat
@@ -35,8 +30,6 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
-
-_PACED = STATEMENTS.index("PACE")
 
 
 def draw(
@@ -191,7 +184,7 @@ def decode(
     leads = networks.autoencoder.decode(latents).cpu().numpy()
     places = given.offsets.cpu().numpy() == BEFORE
     beats, shares = counterfactual_beats(networks, given, settings)
-    paced = are_paced(given)
+    paced = given.paced.cpu().numpy()
     for row, (seed, at) in enumerate(zip(seeds, places, strict=True)):
         peaks = np.flatnonzero(at)
         clean = cleaned(steady_beats(leads[row], peaks, settings["beat_variation"], one_origin=paced[row]))
@@ -203,11 +196,6 @@ def decode(
             white = rng.standard_normal((len(ELECTRODES), leads.shape[-1]), dtype=np.float32)
             leads[row] += electrode_noise(white, settings["noise_scale"] * levels)
     return leads
-
-
-def are_paced(given: Conditioning) -> NDArray[np.bool_]:
-    """Tell for which twins ``(n,)`` a pacemaker leads, so that no beat has another origin."""
-    return given.facts[:, _PACED].cpu().numpy() > 0.5
 
 
 @torch.no_grad()

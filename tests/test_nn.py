@@ -456,8 +456,7 @@ def test_another_condition_changes_the_beat_by_its_effect(tiny, twin):
     prior = tiny.networks_.prior
     asked = torch.where(facts_of(other).isnan(), given.own, facts_of(other))
     kept = prior.rescaled(given.residuals, given.own, asked)
-    change = prior.transfer(kept, given.own, asked) - kept
-    change = change + kept - given.residuals
+    change = prior.transfer(kept, given.own, asked) - given.residuals
     difference = prior(asked, given.rates) - prior(given.own, given.rates) + change
     beats = timed(beat + difference, given.intervals)
     expected = tiny.networks_.autoencoder.encode(replay(beats, given.offsets))

@@ -2,7 +2,7 @@
 
 from .architecture import ARCHITECTURES, Architecture
 from .autoencoder import PatchAutoencoder
-from .conditioning import Conditioning, open_facts, without_p_wave
+from .conditioning import Conditioning, open_facts, transferred
 from .denoiser import Denoiser, Told
 from .electrodes import ElectrodeLevels
 from .extractor import BaseExtractor, BeatReader
@@ -30,5 +30,5 @@ __all__ = [
     "facts_of",
     "open_facts",
     "statement_matrix",
-    "without_p_wave",
+    "transferred",
 ]

@@ -72,6 +72,11 @@ class Conditioning:
         """What twins show, ``(n, N_FACTS)``: what is asked for; what that leaves open, as recorded."""
         return open_facts(facts_of(self.conditions), self.own)
 
+    @property
+    def paced(self) -> Tensor:
+        """Whether a pacemaker leads, so that no beat has another origin, bool ``(n,)``."""
+        return _paced(self.facts)
+
     @torch.no_grad()
     def context(self, autoencoder: PatchAutoencoder, prior: BeatPrior, has_person: Tensor) -> Tensor:
         """Return counterfactual beats as latents, and the rhythm, ``(n, latent_dim + c, m)``."""
@@ -93,12 +98,19 @@ def carried_residuals(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: T
     They are brought to the size usual there, and then transferred. But a pacemaker's beat comes from its
     electrode: how the person's ventricles conduct by themselves is hardly in it.
     """
+    _, carried = transferred(prior, residuals, own, asked)
+    otherwise = (_paced(own) != _paced(asked))[:, None, None]
+    return torch.where(otherwise, _OTHERWISE_DRIVEN * without_p_wave(residuals, asked), carried)
+
+
+def transferred(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+    """Return residuals ``(n, 8, BEAT)`` of the size usual under facts asked for, and these transferred."""
     kept = without_p_wave(prior.rescaled(residuals, own, asked), asked)
-    carried = without_p_wave(prior.transfer(kept, own, asked), asked)
-    otherwise = (own[:, _PACED] > 0.5) != (asked[:, _PACED] > 0.5)
-    return torch.where(
-        otherwise[:, None, None], _OTHERWISE_DRIVEN * without_p_wave(residuals, asked), carried
-    )
+    return kept, without_p_wave(prior.transfer(kept, own, asked), asked)
+
+
+def _paced(facts: Tensor) -> Tensor:
+    return facts[:, _PACED] > 0.5
 
 
 def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:

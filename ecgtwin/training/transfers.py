@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import N_STATEMENTS, BeatReader, TwinNetworks, facts_of, open_facts, without_p_wave
+from ..nn import N_STATEMENTS, BeatReader, TwinNetworks, facts_of, open_facts, transferred
 from .contrast import base_vectors, contrastive_loss, eight_of, lead_masks, seeded
 from .data import TrainingData, step_generators
 from .loop import LoopSettings, train
@@ -242,8 +242,7 @@ def fit_transfer(
         with torch.autocast(device.type, enabled=False):
             taken = prior(own.facts[first], own.rates[first]) - prior(facts, own.rates[first])
             residuals = (own.residuals[part, first] + taken) * present[:, :, None]
-            residuals = without_p_wave(prior.rescaled(residuals, facts, asked), asked)
-            carried = without_p_wave(prior.transfer(residuals, facts, asked), asked)
+            residuals, carried = transferred(prior, residuals, facts, asked)
             beats = prior(asked, rates) + carried
             kept = own.own_intervals[first], own.facts[first], own.rates[first]
             intervals = prior.intervals(asked, rates) + prior.kept_intervals(*kept, asked, rates)
