@@ -1,11 +1,16 @@
 """The same twins on CUDA as on the CPU; run wherever there is a GPU."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from ecgtwin import ECGTwinGenerator, IndividualBaseExtractor, load_example, make_ecgs
 from ecgtwin.bench import bench
+from ecgtwin.training import TrainingData
+from ecgtwin.training.flows import FlowData
+from ecgtwin.training.graphs import Asked, Evaluations
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,6 +49,33 @@ def test_a_fit_on_cuda_draws_on_the_cpu(tmp_path):
     generator.fit(ecgs.signals, groups=ecgs.groups, conditions=ecgs.conditions).save_pretrained(tmp_path)
     twins = ECGTwinGenerator.from_pretrained(tmp_path, device="cpu").sample(ecgs.signals[0], random_state=0)
     np.testing.assert_allclose(twins, generator.sample(ecgs.signals[0], random_state=0), atol=1e-3)
+
+
+def test_graphs_predict_and_learn_as_the_cpu_does():
+    ecgs = make_ecgs(8, 2, random_state=0)
+    data = TrainingData(ecgs.signals, ecgs.groups, ecgs.conditions)
+    networks = ECGTwinGenerator.from_pretrained(device="cpu").networks_
+    flow = FlowData(networks, data)
+    rows, generator = np.arange(8), torch.Generator().manual_seed(0)
+    on_cpu, on_cuda = (Evaluations(copy.deepcopy(networks.denoiser).to(device)) for device in ("cpu", "cuda"))
+    for step in range(3):  # the graph is recorded with the first batch, and played with the others
+        drawn = flow.draw(rows, rows + 8, np.random.default_rng(step))
+        x, time, asked = torch.randn(drawn.clean.shape, generator=generator), torch.rand(8), drawn.asked
+        there = Asked(asked.given.to("cuda"), asked.has_person.cuda(), asked.context.cuda())
+        for until in (None, (1 + time) / 2):
+            one = on_cpu(x, time, asked, until)
+            other = on_cuda(x.cuda(), time.cuda(), there, None if until is None else until.cuda())
+            torch.testing.assert_close(other.cpu(), one, atol=1e-3, rtol=1e-3)
+            for evaluations, found in ((on_cpu, one), (on_cuda, other)):
+                evaluations.denoiser.zero_grad()
+                (found - drawn.clean.to(found.device)).square().mean().backward()
+            for name, weight in on_cpu.denoiser.named_parameters():
+                there_too = dict(on_cuda.denoiser.named_parameters())[name]
+                if weight.grad is None:
+                    assert there_too.grad is None, name
+                else:
+                    error = (there_too.grad.cpu() - weight.grad).norm()
+                    assert error <= 1e-3 * weight.grad.norm() + 1e-8, name
 
 
 def test_bench_counts_large_batches():

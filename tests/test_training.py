@@ -271,13 +271,13 @@ def test_a_recording_is_never_its_own_whole_reference(tiny, data):
     flow = FlowData(tiny.networks_, data)
     rows = np.repeat(np.arange(len(data)), 4)
     drawn = flow.draw(rows, rows, np.random.default_rng(0))
-    latents, given, has_person = drawn.clean, drawn.given, drawn.has_person
+    latents, given, has_person = drawn.clean, drawn.asked.given, drawn.asked.has_person
     assert latents.shape == (len(rows), 24, 100)
     assert len(given) == len(has_person) == len(rows)
     whole = flow.references.bases[0, rows]
     assert not (given.bases == whole).all(dim=1).any()
     others = np.roll(rows, 4)
-    given = flow.draw(rows, others, np.random.default_rng(0)).given
+    given = flow.draw(rows, others, np.random.default_rng(0)).asked.given
     seen_whole = (given.bases == flow.references.bases[0, others]).all(dim=1).float().mean()
     assert 0.05 < seen_whole < 0.5
     # Rhythm, rate and intervals are the recording's own, not the reference's.

@@ -1,6 +1,6 @@
 """The flow: its training objective, its samplers, and guidance."""
 
-from .flow import Predict, denoising_loss
+from .flow import Predict, denoising_loss, noise_like
 from .guidance import guided
 from .noise import row_generator, row_noise, row_seeds, row_uniforms
 from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
@@ -13,6 +13,7 @@ __all__ = [
     "euler",
     "guided",
     "heun",
+    "noise_like",
     "row_generator",
     "row_noise",
     "row_seeds",

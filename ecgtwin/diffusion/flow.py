@@ -21,6 +21,13 @@ def sample_times(n: int, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(n, generator=generator) < 0.1, uniform, normal).clamp(1e-3, 0.995)
 
 
+def noise_like(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw standard normal noise on the device of `values`, told by a generator on the CPU."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    there = torch.Generator(values.device).manual_seed(seed)
+    return torch.randn(values.shape, generator=there, device=values.device)
+
+
 def denoising_loss(predict: Predict, clean: Tensor, generator: torch.Generator) -> Tensor:
     """The flow matching loss of a network that predicts the clean latent, one value for each row.
 
@@ -32,7 +39,7 @@ def denoising_loss(predict: Predict, clean: Tensor, generator: torch.Generator) 
     generative models denoise, 2025, for the prediction of x_1 under the loss of the velocity.
     """
     time = sample_times(len(clean), generator).to(clean.device)
-    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+    noise = noise_like(clean, generator)
     t = time[:, None, None]
     error = (predict(t * clean + (1 - t) * noise, time) - clean) / (1 - t)
     return error.square().mean(dim=(1, 2))

@@ -80,10 +80,13 @@ class TrainingData:
         return len(self.signals)
 
     @cached_property
-    def records_by_statement(self) -> list[NDArray[Any]]:
-        """The recordings of each statement that occurs."""
+    def records_by_statement(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """The recordings of each statement that occurs, one after the other; where each begins; how many."""
         codes = self.encoded.statements.numpy()
-        return [np.flatnonzero((codes == code).any(axis=1)) for code in np.unique(codes[codes > 0])]
+        records, column = np.nonzero(codes)
+        order = np.argsort(codes[records, column], kind="stable")
+        _, count = np.unique(codes[records, column], return_counts=True)
+        return records[order], np.cumsum(count) - count, count
 
 
 def step_generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:

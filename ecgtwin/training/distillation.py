@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ..diffusion import guided, time_grid
+from ..diffusion import guided, noise_like, time_grid
 from ..diffusion.flow import Predict, sample_times
-from ..nn import Told, TwinNetworks
+from ..nn import TwinNetworks
 from .data import TrainingData, step_generators
 from .flows import TRUE_SHARE, FlowData, draw_targets
+from .graphs import Asked, Evaluations
 from .loop import LoopSettings, train
 from .pairs import PairSampler
 
@@ -56,7 +57,8 @@ def fit_few_steps(
     Half of the examples are steps of this length, a quarter of other lengths, and a quarter infinitesimal:
     the guided flow itself.
     """
-    teacher = copy.deepcopy(networks).requires_grad_(False).eval()
+    teacher = copy.deepcopy(networks.denoiser).requires_grad_(False).eval()
+    known, learned = Evaluations(teacher), Evaluations(networks.denoiser)
     flow = FlowData(networks, data, seed)
     pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
 
@@ -65,20 +67,23 @@ def fit_few_steps(
         rows, references = draw_targets(data, pairs, batch_size, rng)
         drawn = flow.draw(rows, references, rng)
         clean = drawn.clean
-        telling: dict[int, Told] = {}
+        corners: dict[int, Asked] = {}
 
         def denoise(x: Tensor, time: Tensor, has_condition: Tensor, person: Tensor, _: None) -> Tensor:
             times = len(x) // len(clean)
-            if times not in telling:  # the same in all substeps
-                person = person & drawn.has_person.repeat(times)
-                telling[times] = teacher.tell(drawn.given.repeat(times), has_condition, person)
-            return cast(Tensor, teacher.denoiser(x, time, telling[times]))
+            if times not in corners:  # the same in all substeps
+                given = drawn.asked.given.repeat(times)
+                given = replace(given, conditions=given.conditions.keep(has_condition[:, None]))
+                person = person & drawn.asked.has_person.repeat(times)
+                context = given.context(networks.autoencoder, networks.prior, person)
+                corners[times] = Asked(given, person, context)
+            return known(x, time, corners[times])
 
         kind = int(torch.randint(4, (), generator=generator))
         other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
         times = _draw_times(len(clean), (n_steps, n_steps, other, None)[kind], generator).to(clean.device)
         begin, end = times[:, 0], times[:, -1]
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noise = noise_like(clean, generator)
         x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
         until: Tensor | None = end
         with torch.no_grad():
@@ -89,7 +94,7 @@ def fit_few_steps(
                 # The prediction whose Euler step lands there; of the last step it is the landing itself.
                 share = ((1 - begin) / (end - begin))[:, None, None]
                 wanted = x + share * (_solve(predict, x, times) - x)
-        found = networks.denoiser(x, begin, drawn.told(networks.denoiser), until)
+        found = learned(x, begin, drawn.asked, until)
         error = (found - wanted) / (1 - begin)[:, None, None]
         return error.square().mean()
 
@@ -98,7 +103,7 @@ def fit_few_steps(
         loss,
         settings,
         checkpoint=checkpoint,
-        run=f"{data.digest} {_digest(teacher.denoiser)} {seed} {n_steps} {guidance_scale} {person_scale}",
+        run=f"{data.digest} {_digest(teacher)} {seed} {n_steps} {guidance_scale} {person_scale}",
         name="few steps",
         verbose=verbose,
     )
@@ -121,6 +126,7 @@ def fit_half_the_steps(
     them: its own steps, those of other lengths, and infinitesimal ones.
     """
     teacher = copy.deepcopy(networks.denoiser).requires_grad_(False).eval()
+    known, learned = Evaluations(teacher), Evaluations(networks.denoiser)
     flow = FlowData(networks, data, seed)
     pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
 
@@ -134,19 +140,18 @@ def fit_half_the_steps(
         n, substeps = (n_steps, SUBSTEPS) if case < 5 else ((2 * n_steps, other, None)[case - 5], 1)
         times = _draw_times(len(clean), n, generator, substeps).to(clean.device)
         begin, end = times[:, 0], times[:, -1] if n else None
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noise = noise_like(clean, generator)
         x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
         with torch.no_grad():
-            known = drawn.told(teacher)
             if end is None:
-                wanted = teacher(x, begin, known)
+                wanted = known(x, begin, drawn.asked)
             else:
                 landing = x
                 for now, then in pairwise(times.unbind(1)):
                     share = ((then - now) / (1 - now))[:, None, None]
-                    landing = landing + share * (teacher(landing, now, known, then) - landing)
+                    landing = landing + share * (known(landing, now, drawn.asked, then) - landing)
                 wanted = x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
-        found = networks.denoiser(x, begin, drawn.told(networks.denoiser), end)
+        found = learned(x, begin, drawn.asked, end)
         error = (found - wanted) / (1 - begin)[:, None, None]
         return error.square().mean()
 

@@ -21,7 +21,6 @@ from ..nn import (
     Conditioning,
     Denoiser,
     ElectrodeLevels,
-    Told,
     TwinNetworks,
     facts_of,
     open_facts,
@@ -29,6 +28,7 @@ from ..nn import (
 from ..rhythm import beat_offsets, rhythm_channels
 from .contrast import base_vectors, eight_of, lead_masks
 from .data import TrainingData, step_generators
+from .graphs import Asked, Evaluations
 from .loop import LoopSettings, train
 from .pairs import PairSampler
 
@@ -115,16 +115,10 @@ class References:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch for the flow: clean latents, what it is told of them, which persons ``(n,)``, and context."""
+    """A batch for the flow: clean latents ``(n, latent_dim, m)``, and what it is asked for."""
 
     clean: Tensor
-    given: Conditioning
-    has_person: Tensor
-    context: Tensor
-
-    def told(self, denoiser: Denoiser) -> Told:
-        """Return what a denoiser makes of all that it is told."""
-        return denoiser.tell(self.given.bases, self.has_person, self.given.conditions, self.context)
+    asked: Asked
 
 
 class FlowData:
@@ -167,7 +161,7 @@ class FlowData:
             self.rhythm[own],
         )
         context = given.context(self.networks.autoencoder, self.networks.prior, has_person)
-        return Drawn(self.latents[own], given, has_person, context)
+        return Drawn(self.latents[own], Asked(given, has_person, context))
 
     def _mistaken(self, rates: Tensor, rng: np.random.Generator) -> Tensor:
         """Beats ``(n, 8, BEAT)`` of a condition wrongly ascribed to half of n references.
@@ -205,11 +199,10 @@ def draw_targets(
     data: TrainingData, pairs: PairSampler, n: int, rng: np.random.Generator, rare_share: float = RARE_SHARE
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw recordings to generate and the reference for each; a share of them by a statement drawn first."""
-    by_statement = data.records_by_statement
-    n_rare = int(rng.binomial(n, rare_share)) if by_statement else 0
-    rare = np.array(
-        [rng.choice(by_statement[i]) for i in rng.integers(max(len(by_statement), 1), size=n_rare)], np.intp
-    )
+    records, start, count = data.records_by_statement
+    n_rare = int(rng.binomial(n, rare_share)) if len(records) else 0
+    one = rng.integers(max(len(count), 1), size=n_rare)
+    rare = records[start[one] + rng.integers(count[one])] if n_rare else np.empty(0, dtype=np.intp)
     first, second, _ = pairs.draw(n - n_rare, rng)
     return np.concatenate([first, rare]), np.concatenate([second, pairs.partners(rare, rng)])
 
@@ -242,18 +235,17 @@ def fit_denoiser(
     verbose: bool = True,
 ) -> float:
     """Train the flow; keep the weights that recover the recordings of `validation` best."""
-    pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
+    pairs, evaluations = PairSampler(data.groups, true_share=TRUE_SHARE), Evaluations(networks.denoiser)
     flow = FlowData(networks, data, seed)
 
-    def batch_loss(of: FlowData, network: Denoiser, rows: Any, references: Any, seeds: Any) -> Tensor:
+    def batch_loss(of: FlowData, through: Evaluations, rows: Any, references: Any, seeds: Any) -> Tensor:
         drawn = of.draw(rows, references, seeds[0])
-        told = drawn.told(network)
-        return denoising_loss(lambda x, t: network(x, t, told), drawn.clean, seeds[1])
+        return denoising_loss(lambda x, t: through(x, t, drawn.asked), drawn.clean, seeds[1])
 
     def loss(step: int) -> Tensor:
         seeds = step_generators(seed, step)
         rows, references = draw_targets(data, pairs, batch_size, seeds[0])
-        return batch_loss(flow, networks.denoiser, rows, references, seeds).mean()
+        return batch_loss(flow, evaluations, rows, references, seeds).mean()
 
     score = None
     if validation is not None:
@@ -262,14 +254,12 @@ def fit_denoiser(
         references = PairSampler(validation.groups).partners(order, np.random.default_rng(1))
 
         def score(average: torch.nn.Module) -> float:
-            total = 0.0
+            total, scored = 0.0, Evaluations(cast(Denoiser, average))
             with torch.no_grad():
                 for i in range(0, len(order), 128):
                     rows = slice(i, i + 128)
                     seeds = step_generators(seed + 1, i)
-                    total += float(
-                        batch_loss(held, cast(Denoiser, average), order[rows], references[rows], seeds).sum()
-                    )
+                    total += float(batch_loss(held, scored, order[rows], references[rows], seeds).sum())
             return -total / len(order)
 
     return train(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from ..exceptions import CheckpointError
@@ -128,17 +130,19 @@ def train(
             whole = False
             value.backward()
             norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
-            if not torch.isfinite(value) or not torch.isfinite(norm):
+            # Both at once, since each waits for the device.
+            found, slope = torch.stack([value.detach().float(), norm.float()]).tolist()
+            if not math.isfinite(found + slope):
                 module.load_state_dict(average.state_dict())
                 raise FloatingPointError(
-                    f"{name}: at step {state.step} the loss is {value.item():.4g}, its gradient "
-                    f"{norm.item():.4g}, the learning rate {group['lr']:.2g}; lower learning_rate"
+                    f"{name}: at step {state.step} the loss is {found:.4g}, its gradient {slope:.4g}, "
+                    f"the learning rate {group['lr']:.2g}; lower learning_rate"
                 )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
             state.average_in(settings.ema_decay)
-            state.smooth_loss += (value.item() - state.smooth_loss) * max(0.01, 1 / state.step)
+            state.smooth_loss += (found - state.smooth_loss) * max(0.01, 1 / state.step)
             if score is not None and settings.score_every and state.step % settings.score_every == 0:
                 state.keep_if_best(score(average))
             whole = True
@@ -213,13 +217,11 @@ class _State:
     def average_in(self, decay: float) -> None:
         # Early on the mean runs over fewer steps, so that it does not remember the first weights.
         decay = min(decay, (1 + self.step) / (10 + self.step))
-        for mean, now in zip(
-            self.average.state_dict().values(), self.module.state_dict().values(), strict=True
-        ):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
+        means, now = (list(one.state_dict().values()) for one in (self.average, self.module))
+        learned = [i for i, mean in enumerate(means) if mean.dtype.is_floating_point]
+        get_ema_multi_avg_fn(decay)([means[i] for i in learned], [now[i] for i in learned], self.step)
+        for i in set(range(len(means))).difference(learned):
+            means[i].copy_(now[i])
 
     def keep_if_best(self, score: float) -> None:
         if score > self.best:

@@ -30,12 +30,12 @@ class PairSampler:
     """
 
     def __init__(self, groups: NDArray[Any], true_share: float = 0.5) -> None:
-        self.people, self.person = np.unique(groups, return_inverse=True)
-        order = np.argsort(self.person, kind="stable")
-        self.records = np.split(order, np.cumsum(np.bincount(self.person))[:-1])
-        self.several = np.array(
-            [i for i, records in enumerate(self.records) if len(records) > 1], dtype=np.intp
-        )
+        self.people, self.person, self.count = np.unique(groups, return_inverse=True, return_counts=True)
+        self.order = np.argsort(self.person, kind="stable")  # the recordings, person by person
+        self.start = np.cumsum(self.count) - self.count
+        self.place = np.empty_like(self.order)  # of each recording among its person's
+        self.place[self.order] = np.arange(len(self.order)) - np.repeat(self.start, self.count)
+        self.several = np.flatnonzero(self.count > 1)
         self.true_share = true_share if len(self.several) else 0.0
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -44,17 +44,15 @@ class PairSampler:
         people = np.concatenate(
             [self._some(self.several, n_true, rng), self._some(len(self.people), n - n_true, rng)]
         )
-        first = np.array([rng.choice(self.records[person]) for person in people], dtype=np.intp)
+        first = self.order[self.start[people] + rng.integers(self.count[people])]
         return first, self.partners(first, rng), people
 
     def partners(self, rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         """Return for each recording another one of its person, or itself where there is none."""
-        out = rows.copy()
-        for i, row in enumerate(rows):
-            others = self.records[self.person[row]]
-            if len(others) > 1:
-                out[i] = rng.choice(others[others != row])
-        return out
+        person = self.person[rows]
+        count = self.count[person]
+        further = np.where(count > 1, rng.integers(1, np.maximum(count, 2)), 0)
+        return self.order[self.start[person] + (self.place[rows] + further) % count]
 
     @staticmethod
     def _some(of: Any, n: int, rng: np.random.Generator) -> NDArray[Any]:
