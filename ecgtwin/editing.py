@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
 from .exceptions import InputError, QualityWarning
 from .given import conditioning
+from .heartbeats import Places, steady_beats
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.prior import replay
@@ -25,7 +26,7 @@ from .nn.registration import INTERVALS
 from .recordings import Persons
 from .request import TOKEN
 from .retiming import retime, with_intervals
-from .rhythm import steady_beats
+from .rhythm import beat_offsets
 from .sampling import flow
 from .statements import EXCLUSIVE
 
@@ -310,7 +311,9 @@ def difference(
         total[:, start : start + seen] += ramp * change
         weights[start : start + seen] += ramp
     # What a condition does to one beat it does to the next of the same origin.
-    return steady_beats(total / weights, peaks, settings["beat_variation"])
+    places = Places.of(torch.from_numpy(beat_offsets(peaks, length))[None])
+    steady = steady_beats(torch.from_numpy(total / weights)[None], places, settings["beat_variation"])
+    return cast(NDArray[np.float32], steady[0].numpy())
 
 
 def windows(length: int, size: int = NATIVE_LENGTH, hop: int = _HOP) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .ecg import NATIVE_RATE
 from .filters import filtered, response
@@ -58,61 +60,68 @@ def noise_levels(signals: Array, peaks: Sequence[Array]) -> NDArray[np.float32]:
     return found
 
 
-def cleaned(leads: Array) -> NDArray[np.float32]:
-    """Take the usual noise out of a drawn recording ``(8, t)`` in mV, and make its waves sharp.
+def cleaned(leads: Tensor) -> Tensor:
+    """Take the usual noise out of drawn signals ``(n, 8, t)`` in mV, and make their waves sharp.
 
     Between 14 and 22 Hz begins what is quick. Where it is no stronger than for half of the time, it is
     noise; in QRS complexes, pacing spikes and the like it stays. The mean of beats whose R peaks were
     placed at whole samples is a moving average over one sample, which is undone; what lies above 45 Hz
     no recording at 100 Hz holds.
     """
-    from scipy.fft import irfft, next_fast_len, rfft
-    from scipy.ndimage import uniform_filter1d
+    from scipy.fft import next_fast_len
 
     length = leads.shape[-1]
     total = next_fast_len(length + 2 * _MARGIN, real=True)
-    padded = np.pad(leads, ((0, 0), (_MARGIN, total - length - _MARGIN)), mode="reflect")
-    slow, fast = irfft(rfft(padded) * _sharp_gains(total), total)[..., _MARGIN : _MARGIN + length]
-    power = uniform_filter1d(np.square(fast).mean(axis=0), 7)
-    kept = power / (power + _CALM * np.median(power) + 1e-12)
-    return np.asarray(slow + kept * fast, dtype=np.float32)
+    before, after = leads[..., 1 : _MARGIN + 1], leads[..., 2 * length + _MARGIN - total - 1 : -1]  # mirrored
+    padded = torch.cat([before.flip(2), leads, after.flip(2)], dim=2)
+    waves = torch.fft.irfft(torch.fft.rfft(padded) * _sharp_gains(total, leads.device), total)
+    slow, fast = waves[..., _MARGIN : _MARGIN + length]
+    power = fast.square().mean(dim=1)
+    power = torch.cat([power[:, :3].flip(1), power, power[:, -3:].flip(1)], dim=1)
+    power = power.unfold(1, 7, 1).mean(dim=2)
+    usual = (power.kthvalue((length + 1) // 2)[0] + power.kthvalue(length // 2 + 1)[0]) / 2  # the median
+    kept = power / (power + _CALM * usual[:, None] + 1e-12)
+    return slow + kept[:, None] * fast
 
 
-def sharpened(beats: Array) -> NDArray[np.float32]:
+def sharpened(beats: Tensor) -> Tensor:
     """Undo in typical beats ``(n, 8, t)`` the moving average over one sample that is in every mean of beats.
 
     Their R peaks were placed at whole samples, and lie anywhere within these.
     """
-    from scipy.fft import irfft, rfft
-
-    length = beats.shape[-1] + 2 * _BEAT_MARGIN
-    padded = np.pad(beats, ((0, 0), (0, 0), (_BEAT_MARGIN, _BEAT_MARGIN)), mode="edge")
-    gain = 1 / np.sinc(np.fft.rfftfreq(length))
-    found = irfft(rfft(padded) * gain, length)[..., _BEAT_MARGIN:-_BEAT_MARGIN]
-    return np.asarray(found, dtype=np.float32)
+    return beats @ _sharpening(beats.shape[-1], beats.device)
 
 
-def electrode_noise(white: Array, levels: Array) -> NDArray[np.float32]:
-    """Turn white noise ``(9, t)`` into that of eight leads ``(8, t)`` in mV, given levels ``(9,)`` in mV."""
-    from scipy.fft import irfft, rfft
-
+def electrode_noise(white: Tensor, levels: Tensor) -> Tensor:
+    """Turn white noise ``(n, 9, t)`` into that of leads ``(n, 8, t)``, given levels ``(n, 9)``, in mV."""
     length = white.shape[-1]
-    at_electrode = irfft(rfft(white) * _noise_gain(length), length) * levels[:, None].astype(np.float32)
-    right, left, foot = at_electrode[:3]
-    chest = at_electrode[3:] - at_electrode[:3].mean(axis=0)
-    return np.concatenate([[left - right, foot - right], chest]).astype(np.float32)
+    of_muscles = torch.fft.irfft(torch.fft.rfft(white) * _noise_gain(length, white.device), length)
+    at_electrode = of_muscles * levels[:, :, None]
+    right, left, foot = at_electrode[:, :3].unbind(1)
+    chest = at_electrode[:, 3:] - at_electrode[:, :3].mean(dim=1, keepdim=True)
+    return torch.cat([torch.stack([left - right, foot - right], dim=1), chest], dim=1)
 
 
 @lru_cache(maxsize=8)
-def _sharp_gains(length: int) -> NDArray[np.float32]:
-    """Gains ``(2, 1, length // 2 + 1)`` for slow waves and quick ones, which together undo the average."""
+def _sharp_gains(length: int, device: torch.device) -> Tensor:
+    """Gains ``(2, 1, 1, length // 2 + 1)`` for slow waves and quick ones, which together undo the average."""
     frequency = np.fft.rfftfreq(length, 1 / NATIVE_RATE)
     quick, sharp = _rising(frequency, 14, 22), _falling(frequency) / np.sinc(frequency / NATIVE_RATE)
-    return np.asarray(np.stack([1 - quick, quick])[:, None] * sharp, dtype=np.float32)
+    gains = np.stack([1 - quick, quick])[:, None, None] * sharp
+    return torch.from_numpy(gains.astype(np.float32)).to(device)
 
 
 @lru_cache(maxsize=8)
-def _noise_gain(length: int) -> NDArray[np.float32]:
+def _sharpening(length: int, device: torch.device) -> Tensor:
+    """The matrix ``(length, length)`` that undoes the average, of beats held beyond their ends."""
+    padded = np.pad(np.eye(length), ((0, 0), (_BEAT_MARGIN, _BEAT_MARGIN)), mode="edge")
+    total = padded.shape[1]
+    found = np.fft.irfft(np.fft.rfft(padded) / np.sinc(np.fft.rfftfreq(total)), total)
+    return torch.from_numpy(found[:, _BEAT_MARGIN:-_BEAT_MARGIN].astype(np.float32)).to(device)
+
+
+@lru_cache(maxsize=8)
+def _noise_gain(length: int, device: torch.device) -> Tensor:
     """Gains ``(length // 2 + 1,)`` that give white noise the spectrum of muscles and a level of 1.
 
     The spectrum is that of the tenth of PTB-XL's recordings with most noise, between QRS complexes.
@@ -120,7 +129,8 @@ def _noise_gain(length: int) -> NDArray[np.float32]:
     frequency = np.fft.rfftfreq(length, 1 / NATIVE_RATE)
     gain = _rising(frequency, 10, 16) * (20 / np.maximum(frequency, 1)) ** 0.85 * _falling(frequency)
     heard = gain * response(frequency, _QUICK, "high", NATIVE_RATE)
-    return np.asarray(gain / np.sqrt(np.mean(np.square(heard))), dtype=np.float32)
+    gain = gain / np.sqrt(np.mean(np.square(heard)))
+    return torch.from_numpy(gain.astype(np.float32)).to(device)
 
 
 def _rising(frequency: Array, low: float, high: float) -> NDArray[np.float64]:

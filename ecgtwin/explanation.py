@@ -15,11 +15,12 @@ from .diffusion import row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
 from .given import conditioning, draw_rhythms
+from .heartbeats import Places, usual_beats, with_typical_beat
 from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
 from .recordings import Persons
 from .request import Request
-from .rhythm import BEFORE, usual_beats, with_typical_beat
+from .rhythm import BEFORE
 from .sampling import counterfactual_beats, decode, flow, like_reference
 
 
@@ -111,15 +112,17 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
 
     has_person = torch.full((len(sides),), settings["person_scale"] > 0, device=device)
     context = given.context(networks.autoencoder, networks.prior, has_person)[:, : architecture.latent_dim]
-    parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]])).cpu().numpy()
+    parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]]))
     # What a statement moves in the typical beat, it moves by two ways: as `decode` joins them.
-    usual = usual_beats(networks.autoencoder.decode(x)[0].cpu().numpy(), peaks) | bool(given.paced[0])
+    beat_places = Places.of(given.offsets[1:])
+    usual = usual_beats(networks.autoencoder.decode(x).expand(len(codes), -1, -1), beat_places)
     beats, beat_shares = counterfactual_beats(networks, given, settings)
-    for i, beat in enumerate(beats[:1] - beats[1:]):
-        parts[i] = with_typical_beat(parts[i], peaks, beat, beat_shares[0], usual)
+    parts[: len(codes)] = with_typical_beat(
+        parts[: len(codes)], beat_places, beats[:1] - beats[1:], beat_shares[:1], usual | given.paced[0]
+    )
     like = request.references[0] if request.references else None
     signal, *arrays = like_reference(
-        np.concatenate([decode(networks, x, given[:1], seed, settings), parts]), like
+        np.concatenate([decode(networks, x, given[:1], seed, settings), parts.cpu().numpy()]), like
     )
     rate = NATIVE_RATE if like is None else like.sampling_rate
     twin = ECG(

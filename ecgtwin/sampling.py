@@ -19,11 +19,11 @@ from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
 from .given import Seeds, conditioning, draw_rhythms
+from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions
 from .recordings import Persons
 from .request import Request
-from .rhythm import BEFORE, steady_beats, with_typical_beat
 
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
@@ -55,6 +55,7 @@ def draw(
         try:
             given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
             latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)
+            leads[rows] = decode(networks, latents, given, seeds[rows], settings)
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise
@@ -63,7 +64,6 @@ def draw(
             message = f"too little memory on the device: going on with batches of {batch_size}"
             warnings.warn(message, QualityWarning, stacklevel=5)
             continue
-        leads[rows] = decode(networks, latents, given, seeds[rows], settings)
         start = rows.stop
         if callback is not None:
             callback(start, len(seeds))
@@ -181,37 +181,43 @@ def decode(
     networks: TwinNetworks, latents: Tensor, given: Conditioning, seeds: Seeds, settings: dict[str, Any]
 ) -> NDArray[np.float32]:
     """Turn latents into 8-lead signals ``(n, 8, t)`` in mV: the beats of one heart, as electrodes hear it."""
-    leads = networks.autoencoder.decode(latents).cpu().numpy()
-    places = given.offsets.cpu().numpy() == BEFORE
+    leads = networks.autoencoder.decode(latents)
+    places = Places.of(given.offsets)
     beats, shares = counterfactual_beats(networks, given, settings)
-    paced = given.paced.cpu().numpy()
-    for row, (seed, at) in enumerate(zip(seeds, places, strict=True)):
-        peaks = np.flatnonzero(at)
-        clean = cleaned(steady_beats(leads[row], peaks, settings["beat_variation"], one_origin=paced[row]))
-        all_of_them = np.ones(len(peaks), dtype=bool) if paced[row] else None
-        leads[row] = with_typical_beat(clean, peaks, beats[row], shares[row], all_of_them)
-        if settings["noise_scale"]:
-            rng = row_generator(seed, "electrodes")
-            levels = networks.electrodes.draw(rng.standard_normal(len(ELECTRODES)))
-            white = rng.standard_normal((len(ELECTRODES), leads.shape[-1]), dtype=np.float32)
-            leads[row] += electrode_noise(white, settings["noise_scale"] * levels)
-    return leads
+    paced = given.paced
+    clean = cleaned(steady_beats(leads, places, settings["beat_variation"], paced))
+    usual = usual_beats(clean, places) | paced[:, None]
+    leads = with_typical_beat(clean, places, beats, shares, usual)
+    if settings["noise_scale"]:
+        normals, white = (part.to(leads.device) for part in row_electrodes(seeds, leads.shape[-1]))
+        leads += electrode_noise(white, networks.electrodes.draw(normals) * settings["noise_scale"])
+    return cast(NDArray[np.float32], leads.cpu().numpy())
+
+
+def row_electrodes(seeds: Seeds, length: int) -> tuple[Tensor, Tensor]:
+    """Draw normal numbers on the CPU for levels ``(n, 9)`` and noise ``(n, 9, length)`` of electrodes."""
+    normals = np.empty((len(seeds), len(ELECTRODES)), dtype=np.float32)
+    white = np.empty((len(seeds), len(ELECTRODES), length), dtype=np.float32)
+    for row, seed in enumerate(seeds):
+        rng = row_generator(seed, "electrodes")
+        normals[row] = rng.standard_normal(len(ELECTRODES))
+        rng.standard_normal(out=white[row], dtype=np.float32)
+    return torch.from_numpy(normals), torch.from_numpy(white)
 
 
 @torch.no_grad()
 def counterfactual_beats(
     networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Tensor, Tensor]:
     """Return the counterfactual beats ``(n, 8, BEAT)`` of persons, and their shares of twins' ``(n, 8, 1)``.
 
     The flow and what is expected of the person each tell the typical beat under the condition, with errors of
     their own. Of nobody, and of leads that the reference lacks, nothing is expected but the mean.
     """
     everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
-    known = given.residuals.any(dim=2, keepdim=True).cpu().numpy()
+    known = given.residuals.any(dim=2, keepdim=True)
     share = settings["counterfactual_share"] * min(settings["person_scale"], 1.0)
-    beats = sharpened(given.beats(networks.prior, everybody).cpu().numpy())
-    return beats, share * known.astype(np.float32)
+    return sharpened(given.beats(networks.prior, everybody)), known.float() * share
 
 
 @torch.no_grad()

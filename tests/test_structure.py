@@ -18,7 +18,7 @@ ORDER = [
     ["quality", "delineation"],
     ["ecg"],
     ["simulate", "datasets", "rhythm", "provenance", "resampling", "retiming", "electrodes"],
-    ["nn"],
+    ["nn", "heartbeats"],
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],

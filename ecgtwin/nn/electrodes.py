@@ -45,8 +45,11 @@ class ElectrodeLevels(nn.Module):
         self.mixing.copy_(torch.from_numpy(np.linalg.cholesky(alike)))
         return self
 
-    def draw(self, normals: NDArray[Any]) -> NDArray[np.float64]:
-        """Turn standard normal numbers ``(9,)`` into levels ``(9,)`` in mV."""
-        mixing, quantiles = self.mixing.double().cpu().numpy(), self.quantiles.double().cpu().numpy()
-        log = [np.interp(z, _SCORES, q) for z, q in zip(mixing @ normals, quantiles, strict=True)]
-        return np.exp(log)
+    def draw(self, normals: Tensor) -> Tensor:
+        """Turn standard normal numbers ``(n, 9)`` into levels ``(n, 9)`` in mV."""
+        low, high, last = _SCORES[0], _SCORES[-1], len(_SCORES) - 1
+        place = ((normals @ self.mixing.T - low) * (last / (high - low))).clamp(0, last)
+        below = place.long().clamp(max=last - 1)
+        rows = self.quantiles.expand(len(normals), -1, -1)
+        one, other = (rows.gather(2, at[..., None])[..., 0] for at in (below, below + 1))
+        return torch.lerp(one, other, place - below).exp()
