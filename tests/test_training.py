@@ -41,9 +41,11 @@ from ecgtwin.training.contrast import (
     condition_matrix,
     contrastive_loss,
     displaced,
+    draw_view,
     lead_masks,
     retrieval_top1,
     shared_with_condition,
+    with_lent_changes,
 )
 from ecgtwin.training.distillation import _draw_times, _solve, fit_few_steps, fit_half_the_steps
 from ecgtwin.training.flows import FlowData, References, draw_dropped, draw_targets, fit_prior
@@ -298,6 +300,32 @@ def test_views_are_beats_of_the_whole_and_of_its_halves(data):
         data.views[1, row], typical_beat(independent_leads(data.signals[row])[:, :half], first)
     )
     assert not np.array_equal(data.views[1, row], data.views[2, row])
+
+
+def test_changes_are_lent_from_one_person_to_another(data):
+    rng = np.random.default_rng(0)
+    view = draw_view(data, np.arange(len(data)), np.zeros(len(data), dtype=int), rng)
+    view.beats[:, 2] = 0  # a lead that is missing
+    rows = np.arange(3, len(data))
+    shown = with_lent_changes(view, rows, data, PairSampler(data.groups, 1.0), rng)
+    assert torch.equal(shown.beats[:3], view.beats[:3])
+    assert torch.equal(shown.intervals[:3], view.intervals[:3])
+    assert not shown.beats[:, 2].any()
+    change = (shown.beats - view.beats)[rows, 0].numpy()
+    pairs = [(a, b) for a in range(len(data)) for b in range(len(data)) if a != b]
+    of_persons = np.stack(
+        [
+            data.views[v, b, 0] - data.views[w, a, 0]
+            for a, b in pairs
+            if data.groups[a] == data.groups[b]
+            for v in range(3)
+            for w in range(3)
+        ]
+    )
+    middle = slice(30, 50)  # known in all of them
+    distance = np.abs(change[:, None, middle] - of_persons[None, :, middle]).max(axis=2)
+    assert distance.min(axis=1).max() < 1e-5
+    assert len(set(distance.argmin(axis=1))) > 3
 
 
 def test_displaced_electrodes_keep_the_size_of_beats():

@@ -40,7 +40,7 @@ _MEANING = {
     "copies": "share of twins nearer to a training stranger than real ECGs are",
     "nn_ratio": "distance to training records, over that to records never seen",
     "mia_auc": "AUROC of guessing who was in the training set",
-    "extractor_mia_auc": "the same from two recordings of a person, by how alike their base vectors are",
+    "extractor_mia_auc": "the same by how alike two base vectors of a person are (real: two beats)",
     "mia_tpr_at_fpr_1e2": "training patients recognised, at 1 false alarm in 100",
 }
 _PICTURES = {

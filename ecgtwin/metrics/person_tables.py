@@ -137,7 +137,8 @@ def privacy_table(
     training_beats : array (m, d)
         Beat vectors of the recordings that the generator was trained on; no person of the arms is among them.
     attacks : mapping of name to (scores of members, scores of others)
-        Each has one score a person. ``"base_vectors"`` is the one on the extractor, with a row of its own.
+        Each has one score a person. ``"base_vectors"`` is the one on the extractor, with a row of its own,
+        in which ``"beats"``, the same by beats that nothing was learned of, stands as what real ECGs have.
     """
     real = arms["real"]
     to_training = {id(arm): nearest_distance(arm.beats, training_beats) for arm in arms.values()}
@@ -161,7 +162,7 @@ def privacy_table(
         "nn_ratio": arms_entry(ratio, arms, "about 1, as real"),
     }
     found = {name: _attack(*scores, seed) for name, scores in attacks.items()}
-    on_extractor = found.pop("base_vectors", None)
+    on_extractor, on_beats = found.pop("base_vectors", None), found.pop("beats", None)
     for key, name, goal in (
         ("mia_auc", "auc", "<= 0.55"),
         ("mia_tpr_at_fpr_1e2", "tpr_at_fpr_1e2", "about 0.01"),
@@ -173,7 +174,8 @@ def privacy_table(
         by_attack = {attack: figures[name].as_dict() for attack, figures in found.items()}
         table[key] = entry(found[worst][name], None, goal, attack=worst, by_attack=by_attack)
     if on_extractor is not None:
-        table["extractor_mia_auc"] = entry(on_extractor["auc"], None, "<= 0.55")
+        by_beats = None if on_beats is None else on_beats["auc"]
+        table["extractor_mia_auc"] = entry(on_extractor["auc"], by_beats, "<= 0.55")
     return table
 
 

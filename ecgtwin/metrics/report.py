@@ -26,7 +26,7 @@ from .goals import judge_goals
 from .judges import Judges
 from .person_tables import identity_table, privacy_table
 from .tables import condition_table, fidelity_table, physiology_table
-from .twin_tables import extractor_attack, membership_attacks, utility_of, utility_table
+from .twin_tables import extractor_attacks, membership_attacks, utility_of, utility_table
 
 Array = NDArray[Any]
 Report = dict[str, Any]
@@ -136,7 +136,7 @@ def evaluate(
             extractor = IndividualBaseExtractor.from_pretrained(checkpoint, device=device)
             vectors = extractor.transform(real.signals)
             attacks = membership_attacks(generator, known, real, sizes, seed, progress)
-            attacks["base_vectors"] = extractor_attack(extractor, known, real, sizes, seed)
+            attacks |= extractor_attacks(extractor, known, real, sizes, seed)
             utility = utility_table(generator, known, real, sizes, seed, progress)
         else:
             assert made is not None

@@ -70,19 +70,23 @@ def membership_attacks(
     return {"denoising_error": (loss[0], loss[1]), "nearest_twin": (nearest[0], nearest[1])}
 
 
-def extractor_attack(
+def extractor_attacks(
     extractor: IndividualBaseExtractor, known: Recordings, real: Recordings, sizes: Sizes, seed: int
-) -> tuple[Array, Array]:
-    """How alike the base vectors of two recordings of one person are, of training persons and of others."""
+) -> dict[str, tuple[Array, Array]]:
+    """How alike two recordings of one person are, of training persons and of others.
+
+    By their base vectors, and by their beats themselves: what that tells nobody has learned.
+    """
     rng = np.random.default_rng([seed, 6])
-    found = []
+    found: dict[str, list[Array]] = {"base_vectors": [], "beats": []}
     for of in (known, real):
         people, times = np.unique(of.groups, return_counts=True)
         chosen = rng.permutation(people[times > 1])[: sizes.members]
         pairs = np.array([np.flatnonzero(of.groups == person)[:2] for person in chosen], dtype=np.intp)
-        one, other = (extractor.transform(of.signals[rows]) for rows in pairs.reshape(-1, 2).T)
-        found.append((one * other).sum(axis=1))
-    return found[0], found[1]
+        for name, vectors in (("base_vectors", extractor.transform), ("beats", beat_vectors)):
+            one, other = (vectors(of.signals[rows]) for rows in pairs.reshape(-1, 2).T)
+            found[name].append((one * other).sum(axis=1))
+    return {name: (members, others) for name, (members, others) in found.items()}
 
 
 def utility_table(

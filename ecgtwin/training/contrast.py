@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,6 +81,24 @@ def draw_view(data: TrainingData, rows: NDArray[Any], which: NDArray[Any], rng: 
     )
 
 
+def with_lent_changes(
+    view: View, rows: NDArray[Any], data: TrainingData, lenders: PairSampler, rng: np.random.Generator
+) -> View:
+    """Show `rows` of a view changed as recordings of other persons were from one day to another.
+
+    A pair that is met again and again is learned by heart, and its persons are then told from strangers by
+    how alike their base vectors are. Days change all persons alike: two recordings of one tell of another.
+    """
+    one, other, _ = lenders.draw(len(rows), rng)
+    before, after = (data.views[rng.integers(3, size=len(rows)), some] for some in (one, other))
+    change = np.where((before != 0) & (after != 0), after - before, 0)  # 0 is not known
+    beats, intervals = view.beats.clone(), view.intervals.clone()
+    beats[rows] += torch.from_numpy(change) * (beats[rows] != 0)
+    longer = np.nan_to_num(data.beats.intervals[other] - data.beats.intervals[one])
+    intervals[rows] += torch.from_numpy(longer)
+    return replace(view, beats=beats, intervals=intervals)
+
+
 def displaced(beats: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Show beats ``(n, 8, BEAT)`` as electrodes a little elsewhere would.
 
@@ -145,7 +163,7 @@ def fit_extractor(
     *,
     validation: TrainingData | None = None,
     batch_size: int = 256,
-    true_share: float = 0.5,
+    true_share: float = 0.15,
     condition_penalty: float = 1.0,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -154,10 +172,13 @@ def fit_extractor(
 ) -> float:
     """Train by contrast between persons; keep the weights that retrieve best in `validation`.
 
+    Of the pairs, `true_share` are two recordings of one person; the others are two halves of one recording,
+    of which the second is changed as between two days.
+
     What base vectors share with the condition costs, so that two persons with a left bundle branch
     block are no neighbours for it, and one person is, with and without.
     """
-    pairs = PairSampler(data.groups, true_share=true_share)
+    pairs, lenders = (PairSampler(data.groups, share) for share in (true_share, 1.0))
     device = next(module.parameters()).device
     explained = condition_matrix(data.encoded)
     explained = (explained - explained.mean(dim=0)) / explained.std(dim=0).clamp(min=0.05)
@@ -170,6 +191,7 @@ def fit_extractor(
         # A recording that is its own partner is seen by its two halves.
         alone, halves = np.tile(first == second, 2), np.repeat([1, 2], batch_size)
         view = draw_view(data, rows, np.where(alone, halves, rng.integers(3, size=len(rows))), rng)
+        view = with_lent_changes(view, batch_size + np.flatnonzero(first == second), data, lenders, rng)
         with seeded(device, generator):
             vectors = view.through(module).float()
         loss = contrastive_loss(vectors, torch.from_numpy(people))

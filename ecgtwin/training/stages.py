@@ -40,7 +40,7 @@ class Distilled:
 class StageSettings:
     """Sizes and lengths of the trained stages; ``None`` minutes leave the epochs to decide."""
 
-    extractor_epochs: int = 27
+    extractor_epochs: int = 16
     rhythm_epochs: int = 20
     witness_epochs: int = 16
     transfer_epochs: int = 39
