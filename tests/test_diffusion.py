@@ -8,6 +8,8 @@ from ecgtwin.diffusion import (
     euler,
     guided,
     heun,
+    row_electrodes,
+    row_generator,
     row_noise,
     row_seeds,
     row_uniforms,
@@ -162,6 +164,23 @@ def test_numbers_for_rhythms_belong_to_their_row():
     # Noise and rhythm of a row have nothing to do with each other.
     noise = row_noise(row_seeds(7, 200), (20,)).numpy()
     assert abs(np.corrcoef(noise.ravel(), whole.ravel())[0, 1]) < 0.06
+
+
+@pytest.mark.parametrize("entropy", [0, 2**32 - 1, 2**32, 2**63 + 5, 2**70])
+def test_many_rows_are_drawn_as_each_of_them(entropy):
+    """Many at once are hashed as arrays and drawn by threads; few, and the largest seeds, by NumPy itself."""
+    seeds = [(entropy, row) for row in range(70)] + [(7, 2**32 - 1), (7, 0)]
+    uniforms, noise, (levels, white) = (
+        row_uniforms(seeds, 5),
+        row_noise(seeds, (2, 3)),
+        row_electrodes(seeds, 9, 4),
+    )
+    for row in (0, 1, 69, 70, 71):
+        rng = row_generator(seeds[row], "electrodes")
+        assert np.array_equal(levels[row], rng.standard_normal(9))
+        assert np.array_equal(white[row], rng.standard_normal((9, 4), dtype=np.float32))
+        assert np.array_equal(uniforms[row], row_generator(seeds[row], "rhythm").random(5, dtype=np.float32))
+        assert torch.equal(noise[row : row + 1], row_noise(seeds[row : row + 1], (2, 3)))
 
 
 def test_random_states_are_those_of_scikit_learn():

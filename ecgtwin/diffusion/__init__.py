@@ -2,19 +2,22 @@
 
 from .flow import Predict, denoising_loss, noise_like
 from .guidance import guided
-from .noise import row_generator, row_noise, row_seeds, row_uniforms
+from .noise import Seeds, row_electrodes, row_generator, row_intervals, row_noise, row_seeds, row_uniforms
 from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
 
 __all__ = [
     "SAMPLERS",
     "Predict",
+    "Seeds",
     "denoising_loss",
     "dpm_solver",
     "euler",
     "guided",
     "heun",
     "noise_like",
+    "row_electrodes",
     "row_generator",
+    "row_intervals",
     "row_noise",
     "row_seeds",
     "row_uniforms",
