@@ -21,6 +21,7 @@ from .given import conditioning
 from .heartbeats import Places, steady_beats
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
+from .nn.peaks import as_peaks
 from .nn.prior import replay
 from .nn.registration import INTERVALS
 from .recordings import Persons
@@ -292,7 +293,7 @@ def difference(
     for start, size in windows(length):
         beats = peaks[(peaks >= start) & (peaks < start + size)] - start
         asked = encode_conditions(sides).to(device)
-        given = conditioning(networks.prior, person.repeat(2), asked, [beats, beats], size)
+        given = conditioning(networks.prior, person.repeat(2), asked, as_peaks([beats, beats], device), size)
         intervals = given.intervals.clone()
         intervals[1, _SET_APART] = intervals[0, _SET_APART]
         # The recording's beats stay, and with them all that is the person's own.

@@ -18,6 +18,7 @@ from .given import conditioning, draw_rhythms
 from .heartbeats import Places, usual_beats, with_typical_beat
 from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
+from .nn.peaks import as_peaks
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE
@@ -91,7 +92,8 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
     sides = [target, *(target.replace(statements=[one for one in codes if one != code]) for code in codes)]
     asked = encode_conditions(sides).to(device)
-    given = conditioning(networks.prior, person.repeat(len(sides)), asked, [peaks] * len(sides))
+    many = as_peaks([peaks] * len(sides), device)
+    given = conditioning(networks.prior, person.repeat(len(sides)), asked, many)
     given = replace(given, intervals=given.intervals + (drawn.intervals - given.intervals[:1]))
     predict = flow(networks, given, settings)
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from .beats import mean_rate
 from .conditions import STATEMENTS, Condition
-from .diffusion import row_generator, row_uniforms
+from .diffusion import Seeds, row_intervals, row_uniforms
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .nn import (
     BeatPrior,
@@ -25,10 +23,8 @@ from .nn import (
     open_facts,
     statement_matrix,
 )
+from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
 from .recordings import Persons
-from .rhythm import beat_offsets, rhythm_channels
-
-Seeds = Sequence[tuple[int, int]]
 
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
@@ -58,65 +54,63 @@ def draw_rhythms(
     prior, own = networks.prior, persons.own_intervals
     nobody = replace(persons, own=prior.usual.expand_as(persons.own), own_intervals=torch.zeros_like(own))
     given = conditioning(prior, nobody, asked, peaks, length)
-    normal = np.array([row_generator(seed, "intervals").standard_normal(5) for seed in seeds], np.float32)
-    anybody = torch.from_numpy(normal).to(own) @ prior.interval_spread.T
+    normal = torch.from_numpy(row_intervals(seeds, own.shape[1])).to(own)
+    anybody = normal @ prior.interval_spread.T
     return replace(given, intervals=given.intervals + anybody)
 
 
 def draw_peaks(
     networks: TwinNetworks, asked: ConditionArrays, own_rates: Tensor, seeds: Seeds, length: int
-) -> list[NDArray[np.intp]]:
-    """Draw the R peaks of each twin, as sample numbers at 100 Hz.
+) -> Tensor:
+    """Draw the R peaks of each twin, as `ecgtwin.nn.peaks` has them.
 
     A recording is said to show early beats or sinus arrhythmia because they are in it: a rhythm that lacks
     what is asked for is drawn again, until it was drawn `TRIES` times.
     """
     most = MAX_BEATS * -(-length // NATIVE_LENGTH)
     uniforms = torch.from_numpy(row_uniforms(seeds, TRIES * most)).to(own_rates).unflatten(1, (TRIES, most))
-    statements = statement_matrix(asked).cpu().numpy() > 0
-    peaks: list[NDArray[np.intp]] = [np.empty(0, dtype=np.intp)] * len(seeds)
+    statements = statement_matrix(asked) > 0
+    peaks = own_rates.new_full((len(seeds), most), torch.inf)
     missing = torch.arange(len(seeds), device=own_rates.device)
     for tried in range(TRIES):
         times = networks.rhythm.draw(
             asked[missing], own_rates[missing], uniforms[missing, tried], length / NATIVE_RATE
         )
-        rows = missing.tolist()
-        for row, one in zip(rows, times, strict=True):
-            peaks[row] = np.unique((NATIVE_RATE * one.cpu().numpy()).astype(np.intp))
-        missing = missing.new_tensor([row for row in rows if not shows_rhythm(peaks[row], statements[row])])
+        found = peaks_at(times)
+        peaks[missing] = F.pad(found, (0, most - found.shape[1]), value=torch.inf)
+        missing = missing[~shows_rhythm(found, statements[missing])]
         if not len(missing):
             break
     return peaks
 
 
-def shows_rhythm(peaks: NDArray[np.intp], statements: NDArray[np.bool_]) -> bool:
-    """Tell whether a rhythm (sample numbers at 100 Hz) shows those of the statements that are defined by it.
+def shows_rhythm(peaks: Tensor, statements: Tensor) -> Tensor:
+    """Tell which rhythms show those of their statements ``(n, 71)`` that are defined by it, bool ``(n,)``.
 
     An early beat comes after less than 0.85 of the median interval; in sinus arrhythmia the longest interval
     exceeds the shortest by more than 160 ms (Surawicz & Knilans, Chou's Electrocardiography, 2008).
     """
-    intervals = np.diff(peaks) / NATIVE_RATE
-    if len(intervals) < 3:
-        return True
-    early = bool(intervals.min() < 0.85 * np.median(intervals))
-    uneven = bool(np.ptp(intervals) > 0.16)
-    return (early or not statements[_EARLY].any()) and (uneven or not statements[_UNEVEN])
+    intervals = F.pad(intervals_between(peaks), (0, 1), value=torch.inf).sort(dim=1).values
+    count = intervals.isfinite().sum(dim=1, keepdim=True)
+    places = torch.cat([0 * count, count - 1, (count - 1) // 2, count // 2], dim=1).clamp(min=0)
+    shortest, longest, low, high = intervals.gather(1, places).unbind(dim=1)
+    early = shortest < 0.85 * (low + high) / 2
+    uneven = longest - shortest > 0.16
+    shown = (early | ~statements[:, _EARLY].any(dim=1)) & (uneven | ~statements[:, _UNEVEN])
+    return shown | (count[:, 0] < 3)
 
 
 def conditioning(
     prior: BeatPrior,
     persons: Persons,
     asked: ConditionArrays,
-    peaks: Sequence[NDArray[np.intp]],
+    peaks: Tensor,
     length: int = NATIVE_LENGTH,
 ) -> Conditioning:
-    """Return what a flow is given of persons, conditions and R peaks (sample numbers at 100 Hz)."""
-    device = persons.rates.device
-    rates = torch.tensor([mean_rate(one) for one in peaks], dtype=torch.float32, device=device)
+    """Return what a flow is given of persons, conditions and R peaks, as `ecgtwin.nn.peaks` has them."""
+    rates = mean_rates(peaks)
     facts = open_facts(facts_of(asked), persons.own)
     kept = prior.kept_intervals(persons.own_intervals, persons.own, persons.rates, facts, rates)
-    offsets = np.array([beat_offsets(one, length) for one in peaks])
-    rhythm = np.array([rhythm_channels(one, length) for one in peaks])
     return Conditioning(
         asked,
         persons.bases,
@@ -124,6 +118,6 @@ def conditioning(
         persons.own,
         rates,
         prior.intervals(facts, rates) + kept,
-        torch.from_numpy(offsets).to(device),
-        torch.from_numpy(rhythm).to(device),
+        beat_offsets(peaks, length),
+        rhythm_channels(peaks, length),
     )

@@ -1,4 +1,4 @@
-"""When the heart beats, as arrays: what the networks are told of rhythm, and typical beats to place by it.
+"""When the heart beats, as arrays: whose beat each sample is, and typical beats to place by it.
 
 Everything here is at 100 Hz.
 """
@@ -29,12 +29,6 @@ _AT_ONCE = 512
 
 _OWN_SHARE = 0.6
 """Of the interval between two R peaks, what belongs to the first beat; the rest to the next."""
-
-N_CHANNELS = 16
-"""Of a rhythm, in each patch."""
-_PATCH = 10
-_BUMP_SAMPLES = 1.5
-_LONGEST = 3.0  # seconds; further away is as good as never
 
 
 @dataclass(frozen=True)
@@ -115,35 +109,3 @@ def _owners(peaks: Array, length: int) -> NDArray[np.intp]:
     """Return for each sample the number of the beat it belongs to, ``(length,)``."""
     borders = peaks[:-1] + _OWN_SHARE * np.diff(peaks)
     return np.searchsorted(borders, np.arange(length), side="left")
-
-
-def rhythm_channels(peaks: Array, length: int) -> NDArray[np.float32]:
-    """Return what the denoiser is told of the rhythm, ``(N_CHANNELS, length / 10)``.
-
-    Of each patch of 100 ms: how near an R peak each of its samples is, and at its middle the times
-    since the last and to the next R peak, their sum and their ratio, on scales of about one.
-    """
-    time = np.arange(length)
-    n_patches = length // _PATCH
-    middle = (np.arange(n_patches) + 0.5) * _PATCH - 0.5
-    channels = np.zeros((N_CHANNELS, n_patches), dtype=np.float32)
-    peaks = np.asarray(peaks, dtype=np.float64)
-    edges = np.concatenate([[-np.inf], peaks, [np.inf]])
-    if len(peaks):
-        last = np.searchsorted(peaks, time, side="right")
-        distance = np.minimum(time - edges[last], edges[last + 1] - time)
-        near = np.exp(-0.5 * (distance / _BUMP_SAMPLES) ** 2)
-        channels[:_PATCH] = near[: n_patches * _PATCH].reshape(n_patches, _PATCH).T
-    following = np.searchsorted(peaks, middle, side="right")
-    since = np.minimum((middle - edges[following]) / NATIVE_RATE, _LONGEST)
-    until = np.minimum((edges[following + 1] - middle) / NATIVE_RATE, _LONGEST)
-    phase = 2 * np.pi * since / (since + until)
-    channels[_PATCH:] = [
-        np.log(since + 0.05),
-        np.log(until + 0.05),
-        np.log(since + until),
-        np.sin(phase),
-        np.cos(phase),
-        np.exp(-((since - 0.25) ** 2) / 0.02),  # about the T wave
-    ]
-    return channels

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from .beats import r_peaks
 from .conditions import Condition
-from .diffusion import SAMPLERS, Predict, guided, row_generator, row_noise, time_grid
+from .diffusion import SAMPLERS, Predict, Seeds, guided, row_electrodes, row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
-from .given import Seeds, conditioning, draw_rhythms
+from .given import conditioning, draw_rhythms
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions
+from .nn.peaks import as_peaks
 from .recordings import Persons
 from .request import Request
 
@@ -189,20 +190,10 @@ def decode(
     usual = usual_beats(clean, places) | paced[:, None]
     leads = with_typical_beat(clean, places, beats, shares, usual)
     if settings["noise_scale"]:
-        normals, white = (part.to(leads.device) for part in row_electrodes(seeds, leads.shape[-1]))
+        drawn = row_electrodes(seeds, len(ELECTRODES), leads.shape[-1])
+        normals, white = (torch.from_numpy(part).to(leads) for part in drawn)
         leads += electrode_noise(white, networks.electrodes.draw(normals) * settings["noise_scale"])
     return cast(NDArray[np.float32], leads.cpu().numpy())
-
-
-def row_electrodes(seeds: Seeds, length: int) -> tuple[Tensor, Tensor]:
-    """Draw normal numbers on the CPU for levels ``(n, 9)`` and noise ``(n, 9, length)`` of electrodes."""
-    normals = np.empty((len(seeds), len(ELECTRODES)), dtype=np.float32)
-    white = np.empty((len(seeds), len(ELECTRODES), length), dtype=np.float32)
-    for row, seed in enumerate(seeds):
-        rng = row_generator(seed, "electrodes")
-        normals[row] = rng.standard_normal(len(ELECTRODES))
-        rng.standard_normal(out=white[row], dtype=np.float32)
-    return torch.from_numpy(normals), torch.from_numpy(white)
 
 
 @torch.no_grad()
@@ -241,7 +232,7 @@ def denoising_errors(
     for start in range(0, len(signals), batch_size):
         rows = slice(start, start + batch_size)
         clean = networks.autoencoder.encode(torch.from_numpy(leads[rows]).to(device))
-        peaks = [r_peaks(signal, NATIVE_RATE) for signal in signals[rows]]
+        peaks = as_peaks([r_peaks(signal, NATIVE_RATE) for signal in signals[rows]], device)
         given = conditioning(
             networks.prior, persons[rows], encode_conditions(conditions[rows]).to(device), peaks
         )

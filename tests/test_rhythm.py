@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecgtwin.nn import peaks as nn_peaks
+from ecgtwin.nn.peaks import N_CHANNELS, as_peaks, mean_rates, peaks_at, rhythm_channels
 from ecgtwin.rhythm import (
     AFTER,
     BEAT,
     BEFORE,
-    N_CHANNELS,
     Beats,
     beat_offsets,
     mean_rate,
-    rhythm_channels,
     typical_beat,
 )
 
@@ -143,7 +143,7 @@ def test_beats_of_recordings(ecgs):
 @given(rhythms())
 @settings(deadline=None)
 def test_channels_tell_where_the_peaks_are(peaks):
-    channels = rhythm_channels(peaks, LENGTH)
+    channels = rhythm_channels(as_peaks([peaks]), LENGTH)[0].numpy()
     assert channels.shape == (N_CHANNELS, LENGTH // 10)
     assert np.isfinite(channels).all()
     assert np.abs(channels).max() < 4
@@ -158,7 +158,34 @@ def test_channels_tell_where_the_peaks_are(peaks):
 
 
 def test_channels_of_no_rhythm_are_finite():
-    channels = rhythm_channels(np.array([], dtype=np.intp), 975)
+    channels = rhythm_channels(as_peaks([np.array([], dtype=np.intp)]), 975)[0].numpy()
     assert channels.shape == (N_CHANNELS, 97)
     assert np.isfinite(channels).all()
     assert not channels[:10].any()
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, LENGTH - 1), max_size=40, unique=True).map(sorted), min_size=1, max_size=4
+    )
+)
+@settings(deadline=None)
+def test_many_rhythms_are_told_as_each_of_them(rows):
+    rows = [np.array(one, dtype=np.intp) for one in rows]
+    many = as_peaks(rows)
+    offsets, channels, rates = (
+        nn_peaks.beat_offsets(many, LENGTH),
+        rhythm_channels(many, LENGTH),
+        mean_rates(many),
+    )
+    assert offsets.dtype == torch.int16
+    for row, peaks in enumerate(rows):
+        assert np.array_equal(offsets[row].numpy(), beat_offsets(peaks, LENGTH))
+        assert torch.equal(channels[row], rhythm_channels(as_peaks([peaks]), LENGTH)[0])
+        assert rates[row].item() == pytest.approx(mean_rate(peaks), nan_ok=True)
+
+
+def test_peaks_within_a_sample_are_one():
+    inf = float("inf")
+    times = torch.tensor([[0.0, 0.809, 0.8091, 1.7, 1.701], [0.009, 3.0, inf, inf, inf]])
+    assert peaks_at(times).tolist() == [[0, 80, 170, inf, inf], [0, 300, inf, inf, inf]]

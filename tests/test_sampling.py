@@ -12,6 +12,7 @@ from ecgtwin.delineation import delineate_all
 from ecgtwin.diffusion import row_seeds
 from ecgtwin.given import draw_rhythms, shows_rhythm
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of
+from ecgtwin.nn.peaks import as_peaks
 from ecgtwin.nn.registration import registered
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
@@ -119,10 +120,10 @@ def test_a_rhythm_that_is_asked_for_is_there(tiny, ecgs, statement):
 
     def share(asked):
         given = draw_rhythms(tiny.networks_, one, [asked] * 40, seeds, EVERY)
-        rhythms = [np.flatnonzero(row == BEFORE) for row in given.offsets.numpy()]
-        return np.mean([shows_rhythm(peaks, shown) for peaks in rhythms])
+        rhythms = as_peaks([np.flatnonzero(row == BEFORE) for row in given.offsets.numpy()])
+        return shows_rhythm(rhythms, shown.expand(40, -1)).float().mean().item()
 
-    shown = facts_of(encode_conditions([Condition(statements=statement)]))[0, :N_STATEMENTS].numpy() > 0
+    shown = facts_of(encode_conditions([Condition(statements=statement)]))[:, :N_STATEMENTS] > 0
     plain = share(Condition(statements="SR", heart_rate=70))
     again = share(Condition(statements=statement, heart_rate=70))
     assert again > 0.8 or 1 - again < (1 - plain) / 2
@@ -131,7 +132,7 @@ def test_a_rhythm_that_is_asked_for_is_there(tiny, ecgs, statement):
 def test_a_rhythm_without_what_was_asked_for_is_told():
     regular, early = np.arange(0, 1000, 90), np.array([0, 90, 180, 240, 360, 450, 540])
     uneven = np.cumsum([0, 80, 84, 90, 97, 90, 84, 80])
-    for codes, rhythm, there in [
+    cases = [
         ("PVC", regular, False),
         ("PVC", early, True),
         ("PAC", uneven, False),
@@ -140,9 +141,15 @@ def test_a_rhythm_without_what_was_asked_for_is_told():
         ("SARRH PVC", uneven, False),
         ("NORM", regular, True),
         ("PVC", regular[:3], True),
-    ]:
-        facts = facts_of(encode_conditions([Condition(statements=codes.split())]))[0, :N_STATEMENTS].numpy()
-        assert shows_rhythm(rhythm, facts > 0) is there, (codes, rhythm)
+        ("PVC", regular[:0], True),
+    ]
+    asked = encode_conditions([Condition(statements=codes.split()) for codes, _, _ in cases])
+    peaks, statements = as_peaks([rhythm for _, rhythm, _ in cases]), facts_of(asked)[:, :N_STATEMENTS] > 0
+    assert shows_rhythm(peaks, statements).tolist() == [there for _, _, there in cases]
+    alone = [
+        shows_rhythm(as_peaks([one[1]]), row[None]).item() for one, row in zip(cases, statements, strict=True)
+    ]
+    assert alone == [there for _, _, there in cases]
 
 
 def test_without_a_person_the_own_rate_is_not_told(tiny, ecgs):

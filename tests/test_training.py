@@ -20,6 +20,7 @@ from ecgtwin.nn import (
     facts_of,
     statement_matrix,
 )
+from ecgtwin.nn.peaks import mean_rates
 from ecgtwin.nn.prior import N_FACTS
 from ecgtwin.nn.registration import registered
 from ecgtwin.nn.transfer import Transfer
@@ -387,7 +388,7 @@ def test_a_rhythm_is_learned_from_statements():
     def rates(statement):
         asked = encode_conditions([Condition(statements=statement)] * 60)
         times = model.draw(asked, unknown, uniforms, 10.0)
-        return np.array([60 * (len(one) - 1) / float(one[-1] - one[0]) for one in times])
+        return mean_rates(100 * times).numpy()
 
     assert np.median(rates("SBRAD")) < 60
     assert np.median(rates("STACH")) > 95

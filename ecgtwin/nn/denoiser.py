@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..rhythm import N_CHANNELS
 from .architecture import Architecture
 from .layers import CrossAttention, FourierFeatures, RowLinear, SelfAttention
+from .peaks import N_CHANNELS
 from .tokens import ConditionArrays, ConditionTokens
 
 

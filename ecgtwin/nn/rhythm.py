@@ -10,6 +10,8 @@ asked for.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,7 @@ class RhythmModel(nn.Module):
     def rate_logits(self, described: Tensor, own_rate: Tensor) -> Tensor:
         """Logits ``(n, N_BINS)`` of the rate, from the person's rate at another time; NaN if not known."""
         known = torch.isfinite(own_rate)
-        log = torch.where(known, (own_rate / _TYPICAL_RATE).log(), torch.zeros(()))
+        log = torch.where(known, (own_rate / _TYPICAL_RATE).log(), 0.0)
         return self.rate(torch.cat([described, 3 * log[:, None], known[:, None].float()], dim=1))
 
     def next_logits(self, described: Tensor, rate: Tensor, before: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ class RhythmModel(nn.Module):
         """
         log = (rate / _TYPICAL_RATE).log()[:, None]
         known = torch.isfinite(before)
-        past = torch.where(known, before, torch.zeros(()))
+        past = torch.where(known, before, 0.0)
         return self.next(torch.cat([described, 3 * log, 5 * past, known.float()], dim=1))
 
     @torch.no_grad()
@@ -85,7 +87,7 @@ class RhythmModel(nn.Module):
         own_rates: Tensor,
         uniforms: Tensor,
         seconds: float,
-    ) -> list[Tensor]:
+    ) -> Tensor:
         """Draw the times of R peaks within `seconds`, in seconds.
 
         Parameters
@@ -99,7 +101,8 @@ class RhythmModel(nn.Module):
 
         Returns
         -------
-        list of n float tensors
+        float Tensor (n, k)
+            In ascending order; infinity after the last.
         """
         described = self.describe(conditions)
         drawn = _draw_bins(self.rate_logits(described, own_rates), self.rate_bins, uniforms[:, 0])
@@ -109,7 +112,7 @@ class RhythmModel(nn.Module):
         needed = int(seconds / float(mean.min())) + 2
         steps = self._steps(described, rate, uniforms[:, 2 : 2 + needed])
         first = uniforms[:, 1] * steps[:, 0]
-        return [_placed(*row, seconds) for row in zip(first, steps, mean, shortest, strict=True)]
+        return _placed(first, steps, mean, shortest, seconds)
 
     @torch.no_grad()
     def invert(self, conditions: ConditionArrays, intervals: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +169,7 @@ class RhythmModel(nn.Module):
             before = torch.cat([before[:, 1:], (intervals[-1] / mean).log()[:, None]], dim=1)
             since = since + intervals[-1]
             late = since > _FORGETS_AFTER
-            before[late, :-_KEEPS] = float("nan")
+            before[:, :-_KEEPS].masked_fill_(late[:, None], float("nan"))
             since = since * ~late
         return torch.stack(intervals, dim=1)
 
@@ -190,17 +193,29 @@ def _draw_bins(logits: Tensor, edges: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _placed(first: Tensor, intervals: Tensor, mean: Tensor, shortest: Tensor, seconds: float) -> Tensor:
-    """Times of the beats within a recording, stretched until their mean interval is the one asked for."""
-    first = first.clamp(max=max(seconds - 2 * float(mean), 0.0))
-    count = int(((seconds - first) / mean).ceil()) - 1
-    count = max(1, min(count, len(intervals) - 1))
-    steps = intervals * (count * mean / intervals[:count].sum())
-    for _ in range(count):  # what became too short is held, and the others make up for it
-        held = steps[:count] <= shortest
-        if bool((steps[:count] >= shortest).all() | held.all()):
+    """Times of the beats within a recording, stretched until their mean interval is the one asked for.
+
+    First times, mean and shortest intervals are ``(n,)``, intervals ``(n, k)``, and so are times, infinity
+    after the last. In double precision a row's sums do not feel how long the others' rhythms are.
+    """
+    first, intervals, mean, shortest = (part.double() for part in (first, intervals, mean, shortest))
+    first = first.minimum((seconds - 2 * mean).clamp(min=0))
+    beats = torch.arange(intervals.shape[1], device=mean.device)
+    count = (((seconds - first) / mean).ceil() - 1).clamp(1, len(beats) - 1).long()[:, None]
+    inside = beats < count
+    mean, shortest = mean[:, None], shortest[:, None]
+    steps = intervals * (count * mean / (intervals * inside).sum(dim=1, keepdim=True))
+    for _ in beats[1:]:  # what became too short is held, and the others make up for it
+        held = inside & (steps <= shortest)
+        free = inside & ~held
+        unmet = (inside & (steps < shortest)).any(dim=1, keepdim=True) & free.any(dim=1, keepdim=True)
+        if not bool(unmet.any()):
             break
-        rest = count * mean - held.sum() * shortest
-        steps = torch.where(steps <= shortest, shortest, steps * (rest / steps[:count][~held].sum()))
-    times = first + torch.cat([torch.zeros_like(steps[:1]), steps[:count].cumsum(dim=0)])
+        rest = count * mean - held.sum(dim=1, keepdim=True) * shortest
+        longer = steps * (rest / (steps * free).sum(dim=1, keepdim=True))
+        steps = torch.where(unmet, torch.where(steps <= shortest, shortest, longer), steps)
+    times = first[:, None] + nn.functional.pad((steps * inside).cumsum(dim=1), (1, 0))[:, :-1]
     # The next beat is not to fall into the recording: then all beats come later.
-    return times + (seconds - times[-1] - steps[count]).clamp(min=0)
+    following = times.gather(1, count) + steps.gather(1, count)
+    late = times + (seconds - following).clamp(min=0)
+    return late.masked_fill(beats > count, math.inf).float()

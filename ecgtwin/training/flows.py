@@ -25,7 +25,7 @@ from ..nn import (
     facts_of,
     open_facts,
 )
-from ..rhythm import beat_offsets, rhythm_channels
+from ..nn.peaks import as_peaks, beat_offsets, rhythm_channels
 from .contrast import base_vectors, eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .graphs import Asked, Evaluations
@@ -130,9 +130,9 @@ class FlowData:
         self.references = References.of(networks, data, seed)
         self.latents = encode_latents(networks, data.signals)
         length = self.latents.shape[-1] * networks.architecture.patch
-        peaks = data.beats.peaks
-        self.offsets = self._held(np.array([beat_offsets(one, length) for one in peaks]))
-        self.rhythm = self._held(np.array([rhythm_channels(one, length) for one in peaks]))
+        peaks = as_peaks(data.beats.peaks, self.device).split(1024)
+        self.offsets = torch.cat([beat_offsets(some, length) for some in peaks])
+        self.rhythm = torch.cat([rhythm_channels(some, length) for some in peaks])
         self.rates = self._held(data.beats.rates)
         self.conditions = data.encoded.to(self.device)
         self.facts = facts_of(self.conditions)
