@@ -19,10 +19,11 @@ from .heartbeats import Places, usual_beats, with_typical_beat
 from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
 from .nn.peaks import as_peaks
+from .output import like_reference
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE
-from .sampling import counterfactual_beats, decode, flow, like_reference
+from .sampling import counterfactual_beats, decode, flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +123,9 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     parts[: len(codes)] = with_typical_beat(
         parts[: len(codes)], beat_places, beats[:1] - beats[1:], beat_shares[:1], usual | given.paced[0]
     )
-    like = request.references[0] if request.references else None
-    signal, *arrays = like_reference(
-        np.concatenate([decode(networks, x, given[:1], seed, settings), parts.cpu().numpy()]), like
-    )
-    rate = NATIVE_RATE if like is None else like.sampling_rate
+    like, rate = request.like, request.sampling_rate
+    twin_leads = decode(networks, x, given[:1], seed, settings)
+    signal, *arrays = like_reference(np.concatenate([twin_leads, parts.cpu().numpy()]), like, request.n_times)
     twin = ECG(
         signal,
         leads=like.leads if like is not None and len(like.leads or LEADS) == 12 else LEADS,

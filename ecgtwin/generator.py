@@ -17,7 +17,8 @@ from .diffusion import row_seeds
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_rate
 from .editing import N_STEPS, Edit, edit
 from .explanation import Explanation, explain
-from .leads import LEADS, resample, twelve_leads
+from .leads import LEADS
+from .output import twelve_at
 from .provenance import provenance
 from .recordings import (
     Persons,
@@ -311,12 +312,12 @@ class ECGTwinGenerator(PretrainedWeights):
         """
         request = self._request(reference, condition, **options)
         signals = self._twins(request, callback)
-        like = request.references[0] if request.references else None
+        like = request.like
         return [
             ECG(
                 signal,
                 leads=like.leads if like is not None and len(like.leads or LEADS) == 12 else LEADS,
-                sampling_rate=NATIVE_RATE if like is None else like.sampling_rate,
+                sampling_rate=request.sampling_rate,
                 patient_id=None if like is None else like.patient_id,
                 condition=request.target,
                 comments=provenance(request.target, seed, request.settings, self.weights_sha256_),
@@ -492,7 +493,7 @@ class ECGTwinGenerator(PretrainedWeights):
         rate = check_rate(self.sampling_rate)
         if seconds is None:
             seconds = min(np.shape(references)[-1] / rate, NATIVE_LENGTH / NATIVE_RATE)
-        return twelve_leads(resample(leads, NATIVE_RATE, rate)[..., : round(seconds * rate)])
+        return twelve_at(leads, rate, round(seconds * rate))
 
     def score_samples(
         self, X: NDArray[Any], conditions: Sequence[Any] | None = None, *, random_state: Any = 0
@@ -573,14 +574,10 @@ class ECGTwinGenerator(PretrainedWeights):
 
     def _twins(self, request: Request, callback: Callable[[int, int], None] | None) -> NDArray[np.float32]:
         check_twins_fit(request)
-        twins: NDArray[np.float32] | None = None
-        done = 0
-        for batch in twin_batches(self.networks_, request, batch_size=self.batch_size, callback=callback):
-            if twins is None:
-                twins = np.empty((request.n_samples, *batch.shape[1:]), dtype=np.float32)
-            twins[done : done + len(batch)] = batch
-            done += len(batch)
-        assert twins is not None
+        twins = np.empty((request.n_samples, len(LEADS), request.n_times), dtype=np.float32)
+        size = self.batch_size
+        for _ in twin_batches(self.networks_, request, batch_size=size, callback=callback, out=twins):
+            pass
         return twins
 
     def _settings(self, **given: Any) -> dict[str, Any]:

@@ -48,6 +48,22 @@ class Request:
         """Samples at 100 Hz to draw."""
         return native_length(self.seconds)
 
+    @property
+    def like(self) -> ECG | None:
+        """The recording whose rate, leads and length the twins have."""
+        return self.references[0] if self.references else None
+
+    @property
+    def sampling_rate(self) -> float:
+        """Of the twins, in Hz."""
+        return NATIVE_RATE if self.like is None else self.like.sampling_rate
+
+    @property
+    def n_times(self) -> int:
+        """Samples of a twin."""
+        longest = float("inf") if self.like is None else self.like.seconds
+        return round((self.seconds or min(NATIVE_LENGTH / NATIVE_RATE, longest)) * self.sampling_rate)
+
     def seeds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
         """Return the seeds of twins `start` to `stop`."""
         last = self.n_samples if stop is None else min(stop, self.n_samples)
@@ -129,15 +145,9 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 def check_twins_fit(request: Request) -> None:
     """Raise `InputError` if the twins of a request cannot be held in memory together."""
-    like = request.references[0] if request.references else None
-    rate = NATIVE_RATE if like is None else like.sampling_rate
-    seconds = request.seconds or min(
-        NATIVE_LENGTH / NATIVE_RATE, float("inf") if like is None else like.seconds
-    )
-    n_times = round(seconds * rate)
     check_fits(
-        request.n_samples * len(LEADS) * n_times * 4.0,
-        f"{request.n_samples} twins of {n_times} samples",
+        request.n_samples * len(LEADS) * request.n_times * 4.0,
+        f"{request.n_samples} twins of {request.n_times} samples",
         "lower n_samples, or take them batch by batch from sample_batches",
     )
 

@@ -15,14 +15,15 @@ from torch import Tensor
 from .beats import r_peaks
 from .conditions import Condition
 from .diffusion import SAMPLERS, Predict, Seeds, guided, row_electrodes, row_noise, time_grid
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
+from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
 from .given import conditioning, draw_rhythms
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
-from .leads import INDEPENDENT_LEADS, LEADS, independent_leads, resample, twelve_leads
+from .leads import independent_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions
 from .nn.peaks import as_peaks
+from .output import like_reference
 from .recordings import Persons
 from .request import Request
 
@@ -48,7 +49,7 @@ def draw(
 
     Where the device has too little memory for a batch, the batch is halved: a twin does not depend on it.
     """
-    leads = np.empty((len(seeds), len(INDEPENDENT_LEADS), length), dtype=np.float32)
+    leads: list[NDArray[np.float32]] = []
     start = 0
     while start < len(seeds):
         at_once = max(1, batch_size * NATIVE_LENGTH // length)
@@ -56,7 +57,7 @@ def draw(
         try:
             given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
             latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)
-            leads[rows] = decode(networks, latents, given, seeds[rows], settings)
+            leads.append(decode(networks, latents, given, seeds[rows], settings))
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise
@@ -68,15 +69,19 @@ def draw(
         start = rows.stop
         if callback is not None:
             callback(start, len(seeds))
-    return leads
+    return np.concatenate(leads) if len(leads) > 1 else leads[0]
 
 
 def twin_batches(
-    networks: TwinNetworks, request: Request, *, batch_size: int, callback: Callable[[int, int], None] | None
+    networks: TwinNetworks,
+    request: Request,
+    *,
+    batch_size: int,
+    callback: Callable[[int, int], None] | None,
+    out: NDArray[np.float32] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
-    """Draw the twins of a request batch by batch, each like its reference."""
+    """Draw the twins of a request batch by batch, each like its reference; written to `out` if given."""
     person = Persons.pooled(networks, request.references)
-    like = request.references[0] if request.references else None
     for start in range(0, request.n_samples, batch_size):
         seeds = request.seeds(start, start + batch_size)
         n = len(seeds)
@@ -89,7 +94,8 @@ def twin_batches(
             batch_size=batch_size,
             length=request.length,
         )
-        yield like_reference(leads, like, request.seconds)
+        there = None if out is None else out[start : start + n]
+        yield like_reference(leads, request.like, request.n_times, there)
         if callback is not None:
             callback(start + n, request.n_samples)
 
@@ -245,19 +251,3 @@ def denoising_errors(
             error = ((found - clean) / (1 - t)).square().mean(dim=(1, 2))
             errors[rows] += error.double().cpu().numpy() / len(PROBE_TIMES)
     return errors
-
-
-def like_reference(
-    leads: NDArray[np.float32], reference: ECG | None, seconds: float | None = None
-) -> NDArray[np.float32]:
-    """Bring native 8-lead signals to the rate, lead order and length (or `seconds`) of the reference."""
-    if reference is None:
-        return twelve_leads(leads)[..., : None if seconds is None else round(seconds * NATIVE_RATE)]
-    if seconds is None:
-        seconds = min(reference.seconds, NATIVE_LENGTH / NATIVE_RATE)
-    n_times = round(seconds * reference.sampling_rate)
-    signals = twelve_leads(resample(leads, NATIVE_RATE, reference.sampling_rate)[..., :n_times])
-    names = reference.leads or LEADS
-    if len(names) != 12:
-        return signals
-    return np.ascontiguousarray(signals[:, [LEADS.index(name) for name in names]])

@@ -22,7 +22,7 @@ ORDER = [
     ["diffusion"],
     ["training"],
     ["pretrained", "recordings"],
-    ["request", "weights", "given"],
+    ["request", "weights", "given", "output"],
     ["sampling"],
     ["editing", "explanation"],
     ["extractor", "generator"],
