@@ -228,16 +228,18 @@ def _train(args: argparse.Namespace) -> None:
         )
     before = load(args.out) if earlier else start(None, args.architecture, args.seed)
     networks = before.networks
-    networks.to(find_device(args.device))
+    device = find_device(args.device)
+    networks.to(device)
     stages = STAGES if args.stage == "all" else (args.stage,)
 
     def minutes(share: float) -> float | None:
         return None if args.minutes is None else args.minutes * (share if args.stage == "all" else 1)
 
-    settings = StageSettings(
-        extractor_minutes=minutes(0.2),
+    settings = StageSettings.on(
+        device,
+        extractor_minutes=minutes(0.1),
         denoiser_minutes=minutes(0.6),
-        distillation_minutes=minutes(0.2),
+        distillation_minutes=minutes(0.3),
         bf16=args.bf16,
     )
     scores = fit_networks(

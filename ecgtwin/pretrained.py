@@ -33,10 +33,10 @@ FORMAT_VERSION = 6
 SAMPLING: dict[str, Any] = {
     "n_steps": 8,
     "sampler": "dpm",
-    "guidance_scale": 4.0,
-    "person_scale": 2.0,
-    "beat_variation": 0.25,
-    "counterfactual_share": 0.7,
+    "guidance_scale": 3.0,
+    "person_scale": 1.5,
+    "beat_variation": 0.2,
+    "counterfactual_share": 0.8,
     "noise_scale": 1.0,
 }
 """How to sample where nothing was chosen on validation patients."""
