@@ -21,13 +21,12 @@ from .given import conditioning
 from .heartbeats import Places, steady_beats
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
-from .nn.peaks import as_peaks
+from .nn.peaks import as_peaks, beat_offsets
 from .nn.prior import replay
 from .nn.registration import INTERVALS
 from .recordings import Persons
 from .request import TOKEN
 from .retiming import retime, with_intervals
-from .rhythm import beat_offsets
 from .sampling import flow
 from .statements import EXCLUSIVE
 
@@ -312,7 +311,7 @@ def difference(
         total[:, start : start + seen] += ramp * change
         weights[start : start + seen] += ramp
     # What a condition does to one beat it does to the next of the same origin.
-    places = Places.of(torch.from_numpy(beat_offsets(peaks, length))[None])
+    places = Places.of(beat_offsets(as_peaks([peaks]), length))
     steady = steady_beats(torch.from_numpy(total / weights)[None], places, settings["beat_variation"])
     return cast(NDArray[np.float32], steady[0].numpy())
 

@@ -16,10 +16,9 @@ from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
 from .given import conditioning, draw_rhythms
 from .heartbeats import Places, usual_beats, with_typical_beat
-from .leads import LEADS
 from .nn import TwinNetworks, encode_conditions
 from .nn.peaks import as_peaks
-from .output import like_reference
+from .output import twelve_at
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE
@@ -125,10 +124,11 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     )
     like, rate = request.like, request.sampling_rate
     twin_leads = decode(networks, x, given[:1], seed, settings)
-    signal, *arrays = like_reference(np.concatenate([twin_leads, parts.cpu().numpy()]), like, request.n_times)
+    together = np.concatenate([twin_leads, parts.cpu().numpy()])
+    signal, *arrays = twelve_at(together, rate, request.n_times, request.leads)
     twin = ECG(
         signal,
-        leads=like.leads if like is not None and len(like.leads or LEADS) == 12 else LEADS,
+        leads=request.leads,
         sampling_rate=rate,
         patient_id=None if like is None else like.patient_id,
         condition=target,

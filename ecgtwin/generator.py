@@ -316,7 +316,7 @@ class ECGTwinGenerator(PretrainedWeights):
         return [
             ECG(
                 signal,
-                leads=like.leads if like is not None and len(like.leads or LEADS) == 12 else LEADS,
+                leads=request.leads,
                 sampling_rate=request.sampling_rate,
                 patient_id=None if like is None else like.patient_id,
                 condition=request.target,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .ecg import ECG, NATIVE_RATE
+from .ecg import NATIVE_RATE
 from .leads import INDEPENDENT_LEADS, LEADS, resample, twelve_leads
 
 _AT_ONCE = 64
@@ -24,19 +24,6 @@ _BLOCK = 10
 
 _HIGHEST = 2000
 """In Hz: beyond it, or for no whole number, the matrix might be large, and the filter is run as it is."""
-
-
-def like_reference(
-    leads: NDArray[np.float32],
-    reference: ECG | None,
-    n_times: int,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """Return native signals ``(n, 8, t)`` at the reference's rate and leads, the first `n_times` samples."""
-    if reference is None:
-        return twelve_at(leads, NATIVE_RATE, n_times, out=out)
-    names = reference.leads or LEADS
-    return twelve_at(leads, reference.sampling_rate, n_times, names if len(names) == 12 else LEADS, out)
 
 
 def twelve_at(
@@ -103,9 +90,8 @@ def _resampling(rate: int) -> tuple[Tensor, int, int, int]:
     ratio = Fraction(rate, int(NATIVE_RATE))
     down = ratio.denominator
     block = down * max(1, round(_BLOCK / down))
-    reach = down * ceil(
-        12 * max(1.0, float(1 / ratio)) / down
-    )  # the filter's is 10 samples of the lower rate
+    # That of the filter is 10 samples of the lower rate.
+    reach = down * ceil(12 * max(1.0, float(1 / ratio)) / down)
     impulses = np.eye(block + 2 * reach)
     filtered = resample(impulses, NATIVE_RATE, rate)[:, int(reach * ratio) : int((reach + block) * ratio)]
     used = np.flatnonzero(filtered.any(axis=1))

@@ -59,6 +59,12 @@ class Request:
         return NATIVE_RATE if self.like is None else self.like.sampling_rate
 
     @property
+    def leads(self) -> tuple[str, ...]:
+        """The twelve leads of the twins, in their order."""
+        names = LEADS if self.like is None else tuple(self.like.leads or LEADS)
+        return names if len(names) == len(LEADS) else LEADS
+
+    @property
     def n_times(self) -> int:
         """Samples of a twin."""
         longest = float("inf") if self.like is None else self.like.seconds

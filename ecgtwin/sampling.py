@@ -23,7 +23,7 @@ from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import independent_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions
 from .nn.peaks import as_peaks
-from .output import like_reference
+from .output import twelve_at
 from .recordings import Persons
 from .request import Request
 
@@ -95,7 +95,7 @@ def twin_batches(
             length=request.length,
         )
         there = None if out is None else out[start : start + n]
-        yield like_reference(leads, request.like, request.n_times, there)
+        yield twelve_at(leads, request.sampling_rate, request.n_times, request.leads, there)
         if callback is not None:
             callback(start + n, request.n_samples)
 

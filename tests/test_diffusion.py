@@ -9,7 +9,6 @@ from ecgtwin.diffusion import (
     guided,
     heun,
     row_electrodes,
-    row_generator,
     row_noise,
     row_seeds,
     row_uniforms,
@@ -175,11 +174,15 @@ def test_many_rows_are_drawn_as_each_of_them(entropy):
         row_noise(seeds, (2, 3)),
         row_electrodes(seeds, 9, 4),
     )
+
+    def row_generator(seed, stream):
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, stream])))
+
     for row in (0, 1, 69, 70, 71):
-        rng = row_generator(seeds[row], "electrodes")
+        rng = row_generator(seeds[row], 2)
         assert np.array_equal(levels[row], rng.standard_normal(9))
         assert np.array_equal(white[row], rng.standard_normal((9, 4), dtype=np.float32))
-        assert np.array_equal(uniforms[row], row_generator(seeds[row], "rhythm").random(5, dtype=np.float32))
+        assert np.array_equal(uniforms[row], row_generator(seeds[row], 1).random(5, dtype=np.float32))
         assert torch.equal(noise[row : row + 1], row_noise(seeds[row : row + 1], (2, 3)))
 
 

@@ -49,11 +49,6 @@ _STREAMS = {"flow": (), "rhythm": (1,), "electrodes": (2,), "intervals": (3,)}
 """What a row's seed is followed by, so that what is drawn for one thing does not tell of another."""
 
 
-def row_generator(seed: tuple[int, int], stream: str) -> np.random.Generator:
-    """Return the random numbers of a row for its flow, its rhythm, its electrodes or its intervals."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, *_STREAMS[stream]])))
-
-
 def row_noise(seeds: Seeds, shape: tuple[int, ...]) -> Tensor:
     """Draw standard normal noise ``(len(seeds), *shape)`` on the CPU, each row from its own Philox stream."""
     noise = np.empty((len(seeds), *shape), dtype=np.float32)
@@ -92,7 +87,7 @@ def row_electrodes(seeds: Seeds, n: int, length: int) -> tuple[NDArray[np.float6
 
 
 def _for_each_row(seeds: Seeds, stream: str, fill: Callable[[np.random.Generator, int], Any]) -> None:
-    """Call `fill` with the random numbers of each row, as `row_generator` returns them, and its place.
+    """Call `fill` with the random numbers of each row, Philox under its own `SeedSequence`, and its place.
 
     NumPy draws without the interpreter's lock, so that threads share many rows.
     """
@@ -114,7 +109,7 @@ def _for_each_row(seeds: Seeds, stream: str, fill: Callable[[np.random.Generator
 
 
 def _keys(seeds: Seeds, stream: str) -> NDArray[np.uint64]:
-    """Return the keys ``(len(seeds), 2)`` of Philox that `row_generator` gets from its `SeedSequence`."""
+    """Return the keys ``(len(seeds), 2)`` that Philox takes from the `SeedSequence` of each row."""
     few = len(seeds) < _MANY
     if few or max(entropy for entropy, _ in seeds) >> 64 or max(row for _, row in seeds) >> 32:
         sequences = [np.random.SeedSequence([*seed, *_STREAMS[stream]]) for seed in seeds]

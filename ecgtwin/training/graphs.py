@@ -91,9 +91,9 @@ def _recorded(denoiser: Denoiser, inputs: tuple[Tensor, ...]) -> Callable[..., T
     ties the weights to a stream, and the next recording fails. Here each recording has leaves of its own for
     them, in the same memory.
     """
-    module, learns = _OfTensors(denoiser), torch.is_grad_enabled()
+    module = _OfTensors(denoiser)
     weights = dict(module.named_parameters())
-    learns = learns and any(weight.requires_grad for weight in weights.values())
+    learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights.values())
     leaves = {name: weight.detach().requires_grad_(learns) for name, weight in weights.items()}
     held = tuple(one.detach().clone() for one in inputs)
     forth, back = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
