@@ -76,17 +76,26 @@ def test_good_twins_help_and_mislabelled_ones_harm():
     more, which = blobs(800, 2, distance=1.0)
     good, bad = more[which[:, 0]], more[~which[:, 0]]
     settings = {"n_positive": 4, "n_negative": 200, "n_seeds": 3, "n_draws": 50}
-    helped = augment_gain(train, labels, {0: good}, test, truth, np.arange(600), **settings)
-    harmed = augment_gain(train, labels, {0: bad}, test, truth, np.arange(600), **settings)
+    asked = []
+
+    def gain(twins):
+        def twins_of(column, few, others):
+            asked.append((column, labels[few, 0].all(), labels[others, 0].any(), len(few), len(others)))
+            return twins
+
+        return augment_gain(train, labels, [0], twins_of, test, truth, np.arange(600), **settings)
+
+    helped, harmed = gain(good), gain(bad)
     assert helped["auroc"].low > 0
     assert harmed["auroc"].value < helped["auroc"].value
     assert set(helped) == {"auroc", "f1"}
+    assert asked == [(0, True, False, 4, 200)] * 6
 
 
 def test_a_statement_with_too_few_examples_is_refused():
     x, y = blobs(60, 0)
     with pytest.raises(InputError, match="of 50 training examples"):
-        augment_gain(x, y, {0: x}, x, y, np.arange(60), n_positive=50)
+        augment_gain(x, y, [0], lambda *_: x, x, y, np.arange(60), n_positive=50)
 
 
 def test_a_classifier_gains_from_the_patients_own_ecgs():

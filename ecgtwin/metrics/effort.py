@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+RARE_DRAWS = 5
+"""How often the real examples of a rare statement are drawn."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -25,7 +28,7 @@ class Sizes:
     training_twins : int
         Twins that a classifier is trained on.
     rare_statements, rare_references : int
-        Statements that are augmented, and twins for each.
+        Statements that are augmented, and twins for each draw of real examples.
     patients, patient_twins : int
         Patients a classifier is adapted to, and twins of each.
     kernels : int
@@ -52,7 +55,7 @@ class Sizes:
             + 2 * self.others
             + 2 * self.member_twins
             + self.training_twins
-            + self.rare_statements * self.rare_references
+            + RARE_DRAWS * self.rare_statements * self.rare_references
             + self.patients * self.patient_twins
         )
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ..conditions import STATEMENTS, Condition, statement_matrix
 from ..extractor import IndividualBaseExtractor
 from ..generator import ECGTwinGenerator
+from ..resampling import Labels, plan_balance
 from .arms import Arm, Recordings
 from .bootstrap import Figure
-from .effort import Progress, Sizes
+from .effort import RARE_DRAWS, Progress, Sizes
 from .entries import Entry, entry
 from .kernels import LinearClassifier, RandomKernels
 from .privacy import beat_vectors, nearest_distance
@@ -129,7 +130,11 @@ def _augment(
     seed: int,
     progress: Progress,
 ) -> Entry:
-    """Detect rare statements from few real examples, with and without twins of people who lack them."""
+    """Detect rare statements from few real examples, without and with twins that `TwinAugmenter` would add.
+
+    Each twin is of a person among the examples without the statement, and is to show all that one of the
+    examples with it shows.
+    """
     goal = "> 0, interval above 0"
     rng = np.random.default_rng([seed, 4])
     labels = statement_matrix(known.conditions)
@@ -138,17 +143,21 @@ def _augment(
     rare = rare[: sizes.rare_statements]
     if not rare:
         return entry(None, None, goal, reason="no statement is rare and yet frequent enough to test")
-    without = ~labels[:, rare].any(axis=1)
-    chosen = rng.permutation(np.flatnonzero(without))
-    references = chosen[: sizes.rare_references]
-    pool = np.concatenate([np.flatnonzero(~without), chosen[:1000]])
-    generated = {}
-    for column in rare:
-        people = [known.conditions[row] for row in references]
-        asked = [Condition((STATEMENTS[column],), age=one.age, sex=one.sex) for one in people]
-        generated[column] = kernels.transform(_twins(generator, known, references, asked, seed, progress))
+    with_any = labels[:, rare].any(axis=1)
+    without = rng.permutation(np.flatnonzero(~with_any))[:1000]
+    pool = known[np.concatenate([np.flatnonzero(with_any), without])]
+
+    def twins_of(column: int, few: Array, others: Array) -> Array:
+        rows = np.concatenate([few, others])
+        shown = [pool.conditions[row] for row in rows]
+        wanted = {True: sizes.rare_references}
+        plan = plan_balance(Labels.of(np.arange(len(rows)) < len(few)), wanted, shown, {}, "other", rng)
+        chosen = rows[plan.references]
+        return kernels.transform(_twins(generator, pool, chosen, plan.conditions, seed, progress))
+
+    train, train_labels = kernels.transform(pool.signals), statement_matrix(pool.conditions)
     gains = augment_gain(
-        kernels.transform(known.signals[pool]), labels[pool], generated, *test, real.groups, random_state=seed
+        train, train_labels, rare, twins_of, *test, real.groups, n_seeds=RARE_DRAWS, random_state=seed
     )
     return entry(
         gains["auroc"],
@@ -156,7 +165,7 @@ def _augment(
         goal,
         f1=gains["f1"],
         statements=[STATEMENTS[column] for column in rare],
-        twins_each=len(references),
+        twins_each=sizes.rare_references,
     )
 
 

@@ -6,7 +6,7 @@ Features ``(n, d)`` are those of `RandomKernels.transform`; labels are bool, ``(
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,8 @@ def train_test_auroc(
 def augment_gain(
     train: Array,
     train_labels: Array,
-    twins: Mapping[int, Array],
+    columns: Sequence[int],
+    twins_of: Callable[[int, Array, Array], Array],
     test: Array,
     test_labels: Array,
     groups: Any,
@@ -89,7 +90,7 @@ def augment_gain(
     """How much twins add to a detector of a rare statement that has few real examples.
 
     For each statement and seed a detector learns from `n_positive` real recordings with the statement
-    and `n_negative` without, classes balanced, and another one from these and the twins too. Both are
+    and `n_negative` without, classes balanced, and another one from these and twins of them too. Both are
     tested on the same real recordings.
 
     Parameters
@@ -97,8 +98,11 @@ def augment_gain(
     train : array (n, d)
         Features of real recordings.
     train_labels : bool array (n, s)
-    twins : mapping of column to array (k, d)
-        Features of twins that were asked for the statement of that column.
+    columns : sequence of int
+        The statements.
+    twins_of : callable
+        From a column, the rows chosen with the statement, and those without, to features ``(k, d)`` of
+        twins that show the statement. They are made of nothing but these rows.
     test : array (m, d)
         Features of real recordings of other patients.
     test_labels : bool array (m, s)
@@ -117,13 +121,13 @@ def augment_gain(
     Raises
     ------
     InputError
-        If there are no twins, or a statement has fewer than `n_positive` training recordings or none in
-        the test.
+        If there is no statement, or one has fewer than `n_positive` training recordings or none in the
+        test.
     """
-    if not twins:
-        raise InputError("there are no twins to augment with")
+    if not len(columns):
+        raise InputError("there is no statement to detect")
     before, after, truth = [], [], []
-    for column, generated in twins.items():
+    for column in columns:
         positive, negative = (np.flatnonzero(train_labels[:, column] == has) for has in (True, False))
         if len(positive) < n_positive or not test_labels[:, column].any():
             raise InputError(
@@ -132,9 +136,10 @@ def augment_gain(
             )
         for seed in range(n_seeds):
             rng = np.random.default_rng([random_state, column, seed])
-            few = rng.permutation(positive)[:n_positive]
-            rows = np.concatenate([few, rng.permutation(negative)[:n_negative]])
+            few, others = rng.permutation(positive)[:n_positive], rng.permutation(negative)[:n_negative]
+            rows = np.concatenate([few, others])
             before.append(_detector(train[rows], np.arange(len(rows)) < len(few), test))
+            generated = twins_of(column, few, others)
             more = np.concatenate([generated, train[rows]])
             after.append(_detector(more, np.arange(len(more)) < len(few) + len(generated), test))
             truth.append(test_labels[:, column])
