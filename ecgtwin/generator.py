@@ -167,6 +167,7 @@ class ECGTwinGenerator(PretrainedWeights):
         stages, distilled = stages_after(before.sampling, before.training, new=self.pretrained is None)
         settings = StageSettings(
             extractor_epochs=-(-self.max_epochs // 2),
+            interaction_epochs=min(StageSettings.interaction_epochs, self.max_epochs),
             witness_epochs=min(StageSettings.witness_epochs, self.max_epochs),
             transfer_epochs=min(StageSettings.transfer_epochs, self.max_epochs),
             denoiser_epochs=self.max_epochs,

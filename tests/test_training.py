@@ -22,10 +22,10 @@ from ecgtwin.nn import (
 )
 from ecgtwin.nn.peaks import mean_rates
 from ecgtwin.nn.prior import N_FACTS
-from ecgtwin.nn.registration import registered
+from ecgtwin.nn.registration import registered, textbook
 from ecgtwin.nn.transfer import Transfer
 from ecgtwin.recordings import Persons
-from ecgtwin.rhythm import typical_beat
+from ecgtwin.rhythm import BEAT, typical_beat
 from ecgtwin.sampling import draw_latents
 from ecgtwin.simulate import make_ecgs
 from ecgtwin.training import (
@@ -49,9 +49,12 @@ from ecgtwin.training.contrast import (
     with_lent_changes,
 )
 from ecgtwin.training.distillation import _draw_times, _solve, fit_few_steps, fit_half_the_steps
-from ecgtwin.training.flows import FlowData, References, draw_dropped, draw_targets, fit_prior
+from ecgtwin.training.expectations import fit_interaction, fit_prior
+from ecgtwin.training.flows import FlowData, References, draw_dropped, draw_targets
+from ecgtwin.training.own_beats import OwnBeats
 from ecgtwin.training.rhythms import fit_rhythm
-from ecgtwin.training.transfers import OwnBeats, fit_transfer, fit_witness, reading_loss
+from ecgtwin.training.transfers import fit_transfer
+from ecgtwin.training.witnesses import Critic, fit_witness, reading_loss
 
 
 def linear_problem(calls=None, stop_at=None):
@@ -229,7 +232,7 @@ def data(ecgs):
 
 def test_the_prior_is_fitted_to_typical_beats(tiny, data):
     networks = TwinNetworks(ARCHITECTURES["tiny"])
-    prior = fit_prior(networks, data)
+    prior = fit_prior(networks, data, LoopSettings(60, ema_decay=0.9), verbose=False)
     beats = torch.from_numpy(data.beats.typical)
     facts, rates = facts_of(data.encoded), torch.from_numpy(data.beats.rates)
     expected, measured = prior(facts, rates), torch.from_numpy(data.beats.intervals)
@@ -237,6 +240,38 @@ def test_the_prior_is_fitted_to_typical_beats(tiny, data):
     assert (expected - beats).square().mean() < (beats - beats.mean(dim=0)).square().mean()
     # Effects of centred factors: on average the expected beat is the mean one.
     assert torch.allclose(expected.mean(dim=0), beats.mean(dim=0), atol=1e-4)
+
+
+def test_what_facts_do_together_is_found_beyond_their_sum():
+    """Two statements, each of which makes PR longer and T taller, and both together no more than one."""
+    rng = np.random.default_rng(0)
+    codes, n = ("1AVB", "LPR"), 1200
+    shown = rng.random((n, 2)) < 0.5
+    conditions = [
+        Condition(statements=[c for c, there in zip(codes, row, strict=True) if there]) for row in shown
+    ]
+    facts, rates = facts_of(encode_conditions(conditions)), torch.full((n,), 70.0)
+    either = torch.from_numpy(shown.any(axis=1)).float()
+    intervals = textbook(torch.zeros(())) + 0.02 * torch.from_numpy(rng.normal(size=(n, 5))).float()
+    intervals[:, 0] += 0.3 * either
+    beats = 0.05 * torch.from_numpy(rng.normal(size=(n, 8, BEAT))).float()
+    beats[:, :, 60:70] += 0.2 * either[:, None, None]
+    prior = TwinNetworks(ARCHITECTURES["tiny"]).prior
+    prior.fit(beats, intervals, facts, rates, torch.from_numpy(rng.normal(size=(n, 16))).float())
+    rows = [int(np.flatnonzero((shown == pattern).all(axis=1))[0]) for pattern in ((1, 0), (0, 1), (1, 1))]
+    sums = prior.intervals(facts[rows], rates[rows])[:, 0].diff()
+    assert sums[1] > 0.1  # as the sum has it
+    assert not torch.cat([x.flatten() for x in prior.interaction(prior.factors(facts, rates))]).any()
+    settings = LoopSettings(400, learning_rate=1e-2, ema_decay=0.95)
+    fit_interaction(prior, beats, intervals, facts, rates, settings, verbose=False)
+    together = prior.intervals(facts[rows], rates[rows])[:, 0].diff()
+    assert together.abs().max() < 0.05
+    tall = prior(facts[rows], rates[rows])[:, :, 55:80].amax(dim=2).mean(dim=1)
+    assert tall.max() - tall.min() < 0.05
+    assert not any(parameter.requires_grad for parameter in prior.interaction.parameters())
+    # A new fit begins anew.
+    prior.fit(beats, intervals, facts, rates, torch.zeros(n, 16))
+    assert torch.allclose(prior.intervals(facts[rows], rates[rows])[:, 0].diff(), sums, atol=1e-3)
 
 
 def test_residuals_are_known_of_leads_that_are_there():
@@ -360,6 +395,31 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
     assert torch.allclose(same, own.residuals[0], atol=1e-5)
 
 
+def test_a_critic_tells_what_no_heart_shows_under_these_facts():
+    """Waves are up under one fact and down under the other; what is made has them the wrong way round."""
+    generator = torch.Generator().manual_seed(0)
+    critic = Critic((8, 16), 1)
+    facts, present = (torch.arange(64) % 2).float()[:, None], torch.ones(64, 8, dtype=torch.bool)
+
+    def beats(way):
+        waves = (way * (2 * facts - 1))[..., None] * torch.sin(torch.arange(BEAT) / 8)
+        return 0.5 * waves.expand(-1, 8, -1) + 0.1 * torch.randn(64, 8, BEAT, generator=generator)
+
+    def loss(step):
+        return critic.loss(beats(1), facts, beats(-1), facts, present, penalty=0.1 * (step % 4 == 0))
+
+    train(critic, loss, LoopSettings(60, learning_rate=1e-2, ema_decay=0.9), verbose=False)
+    recorded, made = critic(beats(1), facts, present), critic(beats(-1), facts, present)
+    assert (recorded > made.max()).all()
+    # What convinces it changes what is made, and not the critic.
+    changed = beats(-1).requires_grad_()
+    critic.doubt(changed, facts, present).backward()
+    assert changed.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in critic.parameters())
+    better = changed.detach() - 0.5 * changed.grad / changed.grad.abs().max()
+    assert critic.doubt(better, facts, present) < critic.doubt(changed, facts, present)
+
+
 def test_recordings_without_beats_teach_no_transfer(ecgs):
     flat = TrainingData(np.zeros_like(ecgs.signals[:4]), ecgs.groups[:4])
     networks = TwinNetworks(ARCHITECTURES["tiny"])
@@ -417,6 +477,7 @@ def test_recordings_with_too_few_beats_teach_no_rhythm(ecgs):
 ONE_EPOCH = StageSettings(
     extractor_epochs=1,
     rhythm_epochs=1,
+    interaction_epochs=1,
     witness_epochs=1,
     transfer_epochs=1,
     denoiser_epochs=1,

@@ -21,6 +21,8 @@ class Architecture:
         Length of the base vector.
     extractor_widths : tuple of int
         Channels of the convolutions of the extractor, which halve the time axis, and the width behind them.
+    interaction_width : int
+        Of the network that says what facts do together to an expected beat.
     transfer_width : int
         Of the network that takes what is a person's own from one condition to another.
     denoiser_widths : tuple of 3 int
@@ -39,6 +41,7 @@ class Architecture:
     latent_dim: int = 80
     base_dim: int = 256
     extractor_widths: tuple[int, ...] = (64, 96, 256)
+    interaction_width: int = 128
     transfer_width: int = 512
     denoiser_widths: tuple[int, int, int] = (80, 128, 192)
     denoiser_layers: int = 3
@@ -62,7 +65,8 @@ class Architecture:
         widths = (*self.denoiser_widths, self.token_dim)
         if len(self.denoiser_widths) != 3 or any(width % (2 * self.heads) for width in widths):
             raise ValueError("architecture: three denoiser widths, each width a multiple of 2 * heads")
-        if self.denoiser_layers > 64 or max(*widths, *self.extractor_widths, self.transfer_width) > 2048:
+        others = (*self.extractor_widths, self.interaction_width, self.transfer_width)
+        if self.denoiser_layers > 64 or max(*widths, *others) > 2048:
             raise ValueError("architecture: at most 64 layers, and widths of at most 2048")
 
     def least_parameters(self) -> int:
@@ -85,6 +89,7 @@ ARCHITECTURES = {
         latent_dim=24,
         base_dim=16,
         extractor_widths=(8, 16),
+        interaction_width=16,
         transfer_width=16,
         denoiser_widths=(16, 16, 16),
         denoiser_layers=1,

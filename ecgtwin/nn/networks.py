@@ -27,7 +27,9 @@ class TwinNetworks(nn.Module):
             torch.default_generator.manual_seed(seed)  # and not CUDA's
             self.autoencoder = PatchAutoencoder(architecture.patch, architecture.latent_dim)
             self.extractor = BaseExtractor(architecture)
-            self.prior = BeatPrior(architecture.base_dim, architecture.transfer_width)
+            self.prior = BeatPrior(
+                architecture.base_dim, architecture.interaction_width, architecture.transfer_width
+            )
             self.rhythm = RhythmModel()
             self.electrodes = ElectrodeLevels()
             self.denoiser = Denoiser(architecture)

@@ -1,13 +1,15 @@
-"""What a person's beats would be under another condition, to first order: a linear model of typical beats.
+"""What a person's beats would be under another condition, to first order: a model of typical beats.
 
-The condition explains a part of a typical beat, of its shape and of its intervals; the rest, the
-residual, is the person's. Under another condition the person keeps the residual: the expected beat of
-the condition plus the residual is the *counterfactual beat*. This is the subtracting pathway of ECGTwin
-in closed form, on the signal itself; the denoiser sees counterfactual beats in the places of the twin's
-beats, and learns how far to trust them.
+The condition explains a part of a typical beat, of its shape and of its intervals: what each fact adds, in
+closed form, and what facts do together, by a small network. The rest, the residual, is the person's.
+Under another condition the person keeps the residual: the expected beat of the condition plus the
+residual is the *counterfactual beat*. This is the subtracting pathway of ECGTwin on the signal itself;
+the denoiser sees counterfactual beats in the places of the twin's beats, and learns how far to trust them.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +61,52 @@ def facts_of(conditions: ConditionArrays) -> Tensor:
     return torch.cat([statement_matrix(conditions), age[:, None], sex[:, None]], dim=1)
 
 
+class Interaction(nn.Module):
+    """What facts do together to beats and intervals, beyond the sum of what each of them does.
+
+    It starts as nothing at all, and remains that until it is trained.
+    """
+
+    factor_spread: Tensor
+    spread: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("factor_spread", torch.ones(N_FACTORS))
+        self.register_buffer("spread", torch.ones(N_LEADS * BEAT + len(INTERVALS)))
+        self.read = nn.Sequential(
+            nn.Linear(N_FACTORS, width),
+            nn.GELU(),
+            nn.Dropout(0.3),
+            nn.Linear(width, N_LEADS * BEAT + len(INTERVALS)),
+        )
+        self.forget()
+        self.requires_grad_(False)
+
+    def forget(self) -> None:
+        """Become nothing at all."""
+        last = cast(nn.Linear, self.read[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def centre(self, factors: Tensor) -> None:
+        """Become nothing on average over these factors ``(n, N_FACTORS)``: the means are told elsewhere."""
+        last = cast(nn.Linear, self.read[-1])
+        last.bias.sub_(self.read(factors / self.factor_spread).mean(dim=0))
+
+    def forward(self, factors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return registered beats ``(n, 8, BEAT)`` in mV, and logs of intervals ``(n, 5)``.
+
+        Parameters
+        ----------
+        factors : Tensor (n, N_FACTORS)
+            Less their means.
+        """
+        found = self.read(factors / self.factor_spread) * self.spread
+        beats, intervals = found.split([N_LEADS * BEAT, len(INTERVALS)], dim=1)
+        return beats.unflatten(1, (N_LEADS, BEAT)), intervals
+
+
 class BeatPrior(nn.Module):
     """Expected beats and intervals of conditions; with what is a person's own added, counterfactual ones.
 
@@ -76,7 +124,7 @@ class BeatPrior(nn.Module):
     guess: Tensor
     guess_centre: Tensor
 
-    def __init__(self, base_dim: int, transfer_width: int = 16) -> None:
+    def __init__(self, base_dim: int, interaction_width: int = 16, transfer_width: int = 16) -> None:
         super().__init__()
         n_intervals = len(INTERVALS)
         self.register_buffer("mean", torch.zeros(N_LEADS * BEAT))
@@ -88,10 +136,12 @@ class BeatPrior(nn.Module):
         self.register_buffer("scale_effect", torch.zeros(N_FACTS, N_LEADS * N_WAVES))
         self.register_buffer("guess", torch.zeros(base_dim, N_FACTS))
         self.register_buffer("guess_centre", torch.zeros(base_dim))
+        self.interaction = Interaction(interaction_width)
         self.transfer = Transfer(N_FACTS, transfer_width)
 
+    @torch.no_grad()
     def fit(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor, bases: Tensor) -> BeatPrior:
-        """Fit by ridge regression.
+        """Fit what each fact adds by ridge regression, and what persons differ in beyond that.
 
         Parameters
         ----------
@@ -105,33 +155,41 @@ class BeatPrior(nn.Module):
         bases : Tensor (n, base_dim)
             Base vectors, from which facts are guessed where they are not known.
         """
+        self.interaction.forget()
         known = torch.isfinite(facts)
         usual = torch.nan_to_num(facts).sum(dim=0) / known.sum(dim=0).clamp(min=1)
         self.centre[:N_FACTS] = usual  # of facts that are not known
         factors = self.factors(facts, rates).double()
         self.centre.copy_(factors.mean(dim=0))
         x = factors - self.centre.double()
-        own = torch.zeros_like(intervals)
         for i in range(len(INTERVALS)):
             measured = torch.isfinite(intervals[:, i])
             if measured.any():
                 y = intervals[measured, i].double()
-                usual, effect, error = _robust_ridge(x[measured], y, _INTERVAL_BELIEF)
-                self.usual_intervals[i], self.interval_effect[:, i] = usual, effect
-                rest = y - usual - x[measured] @ effect
-                own[measured, i] = rest.clamp(-_FARTHEST * error, _FARTHEST * error).float()
-        covariance = own.T @ own / len(own)
-        self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
+                self.usual_intervals[i], self.interval_effect[:, i] = _robust_ridge(
+                    x[measured], y, _INTERVAL_BELIEF
+                )
         y = registered(beats, self.whole_intervals(intervals, facts, rates)).flatten(1).double()
         self.mean.copy_(y.mean(dim=0))
         self.effect.copy_(_ridge(x, y - self.mean.double(), _BELIEF))
-        own_facts = torch.where(known, facts, self.usual)
-        sizes = _sizes(self.residuals(beats, intervals, own_facts, rates)).flatten(1).double()
-        self.scale_effect.copy_(_ridge(x[:, :N_FACTS], sizes - sizes.mean(dim=0), _BELIEF))
         self.guess_centre.copy_(bases.mean(dim=0))
         centred = bases.double() - self.guess_centre.double()
         penalty = 1e-3 * len(bases) / bases.shape[1]
         self.guess.copy_(_ridge(centred, x[:, :N_FACTS], penalty))
+        return self.fit_residuals(beats, intervals, facts, rates)
+
+    @torch.no_grad()
+    def fit_residuals(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor) -> BeatPrior:
+        """Fit how large residuals are, and how far persons' own intervals lie apart; arrays as in `fit`."""
+        own = intervals - self.intervals(facts, rates)
+        farthest = _FARTHEST * 1.4826 * torch.nan_to_num(own.abs().nanmedian(dim=0).values)
+        own = torch.nan_to_num(own).clamp(-farthest, farthest).double()
+        covariance = own.T @ own / len(own)
+        self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
+        known = torch.where(facts.isnan(), self.usual, facts)
+        x = (known - self.usual).double()
+        sizes = _sizes(self.residuals(beats, intervals, known, rates)).flatten(1).double()
+        self.scale_effect.copy_(_ridge(x, sizes - sizes.mean(dim=0), _BELIEF))
         return self
 
     def factors(self, facts: Tensor, rates: Tensor) -> Tensor:
@@ -156,12 +214,14 @@ class BeatPrior(nn.Module):
 
     def forward(self, facts: Tensor, rates: Tensor) -> Tensor:
         """Return registered beats ``(n, 8, BEAT)`` to expect of facts ``(n, N_FACTS)`` at rates ``(n,)``."""
-        expected = self.mean + (self.factors(facts, rates) - self.centre) @ self.effect
-        return expected.unflatten(1, (N_LEADS, BEAT))
+        factors = self.factors(facts, rates) - self.centre
+        expected = self.mean + factors @ self.effect
+        return expected.unflatten(1, (N_LEADS, BEAT)) + self.interaction(factors)[0]
 
     def intervals(self, facts: Tensor, rates: Tensor) -> Tensor:
         """Return the intervals ``(n, 5)`` to expect, logs of ms."""
-        return self.usual_intervals + (self.factors(facts, rates) - self.centre) @ self.interval_effect
+        factors = self.factors(facts, rates) - self.centre
+        return self.usual_intervals + factors @ self.interval_effect + self.interaction(factors)[1]
 
     def whole_intervals(self, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
         """Return measured intervals ``(n, 5)``, and those expected where not measurable."""
@@ -228,8 +288,8 @@ def _sizes(residuals: Tensor) -> Tensor:
     return 0.5 * (residuals.square() @ (weight / weight.sum(dim=1, keepdim=True)).T + 1e-5).log()
 
 
-def _robust_ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return intercept, coefficients and standard deviation, in which errors of measurement count little.
+def _robust_ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Return intercept and coefficients, in which errors of measurement count little.
 
     Huber's M-estimator by weighted least squares, with his k of 1.345 (Huber, Robust Statistics, 1981).
     """
@@ -243,7 +303,7 @@ def _robust_ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor,
         rest = (y - usual - x @ effect).abs()
         error = 1.4826 * rest.median().clamp(min=1e-6)
         weight = (1.345 * error / rest.clamp(min=1e-9)).clamp(1e-6, 1)
-    return usual, effect, error
+    return usual, effect
 
 
 def _ridge(x: Tensor, y: Tensor, penalty: float) -> Tensor:

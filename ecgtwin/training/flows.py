@@ -16,7 +16,6 @@ from ..electrodes import noise_levels
 from ..leads import independent_leads
 from ..nn import (
     N_STATEMENTS,
-    BeatPrior,
     ConditionArrays,
     Conditioning,
     Denoiser,
@@ -37,19 +36,6 @@ RARE_SHARE = 0.25
 
 TRUE_SHARE = 0.4
 """Of the others, how many have another recording of their person as reference."""
-
-
-def fit_prior(networks: TwinNetworks, data: TrainingData) -> BeatPrior:
-    """Fit the linear model of typical beats, in closed form."""
-    device = networks.prior.mean.device
-    bases = base_vectors(networks.extractor, data.beats, data.leads)
-    rates, beats = torch.from_numpy(data.beats.rates), torch.from_numpy(data.beats.typical)
-    rows = torch.isfinite(rates)  # the others have no beats to learn from
-    if not rows.any():
-        return networks.prior
-    intervals, facts = torch.from_numpy(data.beats.intervals), facts_of(data.encoded)
-    networks.prior.cpu().fit(beats[rows], intervals[rows], facts[rows], rates[rows], bases[rows])
-    return networks.prior.to(device)
 
 
 def fit_electrodes(networks: TwinNetworks, data: TrainingData) -> ElectrodeLevels:

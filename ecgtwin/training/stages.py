@@ -12,12 +12,12 @@ import torch
 
 from ..leads import independent_leads
 from ..nn import PatchAutoencoder, TwinNetworks
+from . import expectations, rhythms
 from .contrast import fit_extractor
 from .data import TrainingData
 from .distillation import fit_few_steps, fit_half_the_steps
-from .flows import fit_denoiser, fit_electrodes, fit_prior
+from .flows import fit_denoiser, fit_electrodes
 from .loop import LoopSettings
-from .rhythms import BATCH, fit_rhythm
 from .transfers import fit_transfer
 
 STAGES = ("autoencoder", "extractor", "rhythm", "beats", "denoiser", "distillation")
@@ -43,6 +43,7 @@ class StageSettings:
 
     extractor_epochs: int = 16
     rhythm_epochs: int = 20
+    interaction_epochs: int = 60
     witness_epochs: int = 16
     transfer_epochs: int = 39
     denoiser_epochs: int = 260
@@ -127,12 +128,17 @@ def fit_networks(
             networks.extractor, data, loop, validation=validation, batch_size=batch, **common("extractor")
         )
     if "rhythm" in stages:
-        n_steps = settings.rhythm_epochs * -(-10 * len(data) // BATCH)  # about ten intervals a recording
+        n_steps = settings.rhythm_epochs * -(
+            -10 * len(data) // rhythms.BATCH
+        )  # about ten intervals a recording
         loop = LoopSettings(n_steps, learning_rate=2e-3)
-        scores["rhythm"] = fit_rhythm(networks.rhythm, data, loop, seed=seed, verbose=verbose)
+        scores["rhythm"] = rhythms.fit_rhythm(networks.rhythm, data, loop, seed=seed, verbose=verbose)
     if "beats" in stages:
         fit_electrodes(networks, data)
-        fit_prior(networks, data)  # guesses statements from base vectors, so it belongs to this extractor
+        n_steps = settings.interaction_epochs * -(-len(data) // expectations.BATCH)
+        loop = LoopSettings(n_steps, learning_rate=3e-3, weight_decay=0.3, ema_decay=0.99)
+        # It guesses statements from base vectors, so it belongs to this extractor.
+        expectations.fit_prior(networks, data, loop, seed=seed, verbose=verbose)
         batch = min(settings.transfer_batch, len(data))
         epoch = -(-len(data) // batch)
         loop = LoopSettings(
