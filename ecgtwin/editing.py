@@ -18,7 +18,7 @@ from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
 from .exceptions import InputError, QualityWarning
 from .given import conditioning
-from .heartbeats import Places, steady_beats
+from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import LEADS, independent_leads, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.peaks import as_peaks, beat_offsets
@@ -27,7 +27,7 @@ from .nn.registration import INTERVALS
 from .recordings import Persons
 from .request import TOKEN
 from .retiming import retime, with_intervals
-from .sampling import flow
+from .sampling import counterfactual_beats, flow
 from .statements import EXCLUSIVE
 
 Array = NDArray[Any]
@@ -149,7 +149,7 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
     places = [np.round(scale * one).astype(int) for one in (peaks, new_peaks)]
     signal = retime(ecg.signal, places[0], places[1], ecg.sampling_rate)
     moved = retime(native, peaks, new_peaks, NATIVE_RATE)
-    own = wanted.own
+    own, timing = wanted.own, {}
     if ({*own.statements} ^ {*wanted.target.statements}) & (_LONG_PR | _LONG_QT):
         measured = delineate(moved, NATIVE_RATE)
         pr, qt = longer_intervals(measured, wanted)
@@ -157,6 +157,7 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
             with_intervals(one, rate, measured, NATIVE_RATE, longer_pr_ms=pr, longer_qt_ms=qt)
             for one, rate in ((signal, ecg.sampling_rate), (moved, NATIVE_RATE))
         )
+        timing = {"pr": measured.pr_ms + pr, "qt": measured.qt_ms + qt}
         if pr:  # is all that there is to a long PR, so both sides of the difference have it
             shown = _LONG_PR & {*wanted.target.statements}
             own = changed(own, tuple(sorted(shown)), tuple(_LONG_PR - shown))
@@ -164,7 +165,9 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
     rate = float(np.clip(mean_rate(new_peaks), 20, 300))
     sides = [one.replace(heart_rate=rate) for one in (own, wanted.target)]
     if sides[0] != sides[1]:
-        change = difference(networks, person, sides, moved, present, new_peaks, settings, n_steps=n_steps)
+        change = difference(
+            networks, person, sides, moved, present, new_peaks, settings, timing=timing, n_steps=n_steps
+        )
         rows = [LEADS.index(lead) for lead in ecg.leads or LEADS]
         change = resample(twelve_leads(change)[rows], NATIVE_RATE, ecg.sampling_rate)
         signal += strength * _fitted(change, signal.shape[-1])
@@ -274,12 +277,16 @@ def difference(
     peaks: Array,
     settings: dict[str, Any],
     *,
+    timing: dict[str, float],
     n_steps: int,
 ) -> NDArray[np.float32]:
     """Return what the second condition changes about the first ``(8, t)`` in mV, at 100 Hz.
 
+    `timing` says in ms which intervals of the recording are known; others are those to expect of the person.
+
     The flow under the first condition is followed back to the noise that the recording comes from, and
-    from there on under both. What inversion loses, both ends lose alike.
+    from there on under both. What inversion loses, both ends lose alike. In the typical beat it is joined, as
+    in twins, with what the condition changes about the counterfactual one.
     """
     device = networks.prior.mean.device
     length = native.shape[-1]
@@ -295,8 +302,12 @@ def difference(
         given = conditioning(networks.prior, person.repeat(2), asked, as_peaks([beats, beats], device), size)
         intervals = given.intervals.clone()
         intervals[1, _SET_APART] = intervals[0, _SET_APART]
+        for name, ms in timing.items():
+            if np.isfinite(ms):
+                intervals[:, INTERVALS.index(name)] = float(np.log(ms))
         # The recording's beats stay, and with them all that is the person's own.
         given = replace(given, intervals=intervals, own=open_facts(facts_of(asked), given.own))
+        expected, shares = counterfactual_beats(networks, given, settings)
         window = np.zeros((8, size), dtype=np.float32)
         seen = min(size, length - start)
         window[:, :seen] = (leads - level)[:, start : start + seen]
@@ -306,7 +317,11 @@ def difference(
         latents = networks.autoencoder.encode(torch.from_numpy(window[None]).to(device))
         noise = heun(flow(networks, given[:1], settings), latents, times.flip(0))
         ends = heun(flow(networks, given, settings), noise.expand(2, -1, -1), times)
-        change = networks.autoencoder.decode(ends[1:] - ends[:1])[0, :, :seen].cpu().numpy()
+        moved = networks.autoencoder.decode(ends[1:] - ends[:1])
+        places = Places.of(given.offsets[:1])
+        usual = usual_beats(torch.from_numpy(window[None]).to(device), places) | given.paced.any()
+        moved = with_typical_beat(moved, places, expected[1:] - expected[:1], shares[1:], usual)
+        change = moved[0, :, :seen].cpu().numpy()
         ramp = np.minimum(np.arange(seen) + 1, np.arange(seen, 0, -1)).astype(np.float32)
         total[:, start : start + seen] += ramp * change
         weights[start : start + seen] += ramp

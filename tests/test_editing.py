@@ -59,6 +59,16 @@ def test_premature_beats_come_with_the_statement(generator, recording):
     assert meets(edited.signal[None], "PVC").all()
 
 
+@pytest.mark.parametrize("statement", ["CLBBB", "CRBBB", "LAFB", "LVH", "IMI"])
+def test_what_is_added_shows_by_the_textbook_and_goes_again(generator, recording, statement):
+    native = recording.resample(100)
+    edited = generator.edit(native, add=statement)
+    assert not meets(native.signal[None], statement).any()
+    assert meets(edited.signal[None], statement).all()
+    back = generator.edit(edited, remove=statement, add="NORM")
+    assert not meets(back.signal[None], statement).any()
+
+
 @pytest.mark.parametrize(("statement", "interval"), [("1AVB", "pr_ms"), ("LNGQT", "qtc_ms")])
 def test_what_is_an_interval_is_that_long_and_comes_back(generator, recording, statement, interval):
     native = recording.resample(100)
