@@ -145,20 +145,16 @@ def _augment(
         return entry(None, None, goal, reason="no statement is rare and yet frequent enough to test")
     with_any = labels[:, rare].any(axis=1)
     without = rng.permutation(np.flatnonzero(~with_any))[:1000]
-    pool = known[np.concatenate([np.flatnonzero(with_any), without])]
+    pool = np.concatenate([np.flatnonzero(with_any), without])
 
     def twins_of(column: int, few: Array, others: Array) -> Array:
-        rows = np.concatenate([few, others])
-        shown = [pool.conditions[row] for row in rows]
-        wanted = {True: sizes.rare_references}
-        plan = plan_balance(Labels.of(np.arange(len(rows)) < len(few)), wanted, shown, {}, "other", rng)
-        chosen = rows[plan.references]
-        return kernels.transform(_twins(generator, pool, chosen, plan.conditions, seed, progress))
+        some = known[pool[np.concatenate([few, others])]]
+        shows, wanted = Labels.of(np.arange(len(some)) < len(few)), {True: sizes.rare_references}
+        plan = plan_balance(shows, wanted, some.conditions, {}, "other", rng)
+        return kernels.transform(_twins(generator, some, plan.references, plan.conditions, seed, progress))
 
-    train, train_labels = kernels.transform(pool.signals), statement_matrix(pool.conditions)
-    gains = augment_gain(
-        train, train_labels, rare, twins_of, *test, real.groups, n_seeds=RARE_DRAWS, random_state=seed
-    )
+    train = kernels.transform(known.signals[pool]), labels[pool]
+    gains = augment_gain(*train, rare, twins_of, *test, real.groups, n_seeds=RARE_DRAWS, random_state=seed)
     return entry(
         gains["auroc"],
         None,

@@ -6,7 +6,7 @@ from .conditioning import Conditioning, open_facts, transferred
 from .denoiser import Denoiser, Told
 from .electrodes import ElectrodeLevels
 from .extractor import BaseExtractor, BeatReader
-from .networks import TwinNetworks
+from .networks import TwinNetworks, drawn_from
 from .prior import BeatPrior, facts_of
 from .rhythm import RhythmModel
 from .tokens import N_STATEMENTS, ConditionArrays, encode_conditions, statement_matrix
@@ -26,6 +26,7 @@ __all__ = [
     "RhythmModel",
     "Told",
     "TwinNetworks",
+    "drawn_from",
     "encode_conditions",
     "facts_of",
     "open_facts",

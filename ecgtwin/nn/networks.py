@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -17,14 +19,21 @@ from .prior import BeatPrior
 from .rhythm import RhythmModel
 
 
+@contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Let networks made within be drawn from `seed`; the caller's generator, and CUDA's, are not touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
 class TwinNetworks(nn.Module):
     """All networks of one architecture, drawn from `seed`."""
 
     def __init__(self, architecture: Architecture, seed: int = 0) -> None:
         super().__init__()
         self.architecture = architecture
-        with torch.random.fork_rng(devices=[]):  # the caller's generator is not touched
-            torch.default_generator.manual_seed(seed)  # and not CUDA's
+        with drawn_from(seed):
             self.autoencoder = PatchAutoencoder(architecture.patch, architecture.latent_dim)
             self.extractor = BaseExtractor(architecture)
             self.prior = BeatPrior(

@@ -182,7 +182,7 @@ class BeatPrior(nn.Module):
     def fit_residuals(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor) -> BeatPrior:
         """Fit how large residuals are, and how far persons' own intervals lie apart; arrays as in `fit`."""
         own = intervals - self.intervals(facts, rates)
-        farthest = _FARTHEST * 1.4826 * torch.nan_to_num(own.abs().nanmedian(dim=0).values)
+        farthest = _FARTHEST * robust_deviation(own)
         own = torch.nan_to_num(own).clamp(-farthest, farthest).double()
         covariance = own.T @ own / len(own)
         self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
@@ -202,6 +202,10 @@ class BeatPrior(nn.Module):
         log = torch.nan_to_num((rates.clamp(min=20) / 72).log())[:, None]
         return torch.cat([facts, age.square(), log, log.square()], dim=1)
 
+    def centred_factors(self, facts: Tensor, rates: Tensor) -> Tensor:
+        """Return factors ``(n, N_FACTORS)`` less their means."""
+        return self.factors(facts, rates) - self.centre
+
     def guessed(self, bases: Tensor) -> Tensor:
         """Guess the facts ``(n, N_FACTS)``, statements as probabilities, of persons as they were recorded."""
         found = (bases - self.guess_centre) @ self.guess + self.usual
@@ -214,13 +218,13 @@ class BeatPrior(nn.Module):
 
     def forward(self, facts: Tensor, rates: Tensor) -> Tensor:
         """Return registered beats ``(n, 8, BEAT)`` to expect of facts ``(n, N_FACTS)`` at rates ``(n,)``."""
-        factors = self.factors(facts, rates) - self.centre
+        factors = self.centred_factors(facts, rates)
         expected = self.mean + factors @ self.effect
         return expected.unflatten(1, (N_LEADS, BEAT)) + self.interaction(factors)[0]
 
     def intervals(self, facts: Tensor, rates: Tensor) -> Tensor:
         """Return the intervals ``(n, 5)`` to expect, logs of ms."""
-        factors = self.factors(facts, rates) - self.centre
+        factors = self.centred_factors(facts, rates)
         return self.usual_intervals + factors @ self.interval_effect + self.interaction(factors)[1]
 
     def whole_intervals(self, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
@@ -300,10 +304,17 @@ def _robust_ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]
         root = weight.sqrt()[:, None]
         effect = _ridge(root * (x - centre), root * (y - usual)[:, None], penalty)[:, 0].double()
         usual = usual - centre @ effect
-        rest = (y - usual - x @ effect).abs()
-        error = 1.4826 * rest.median().clamp(min=1e-6)
-        weight = (1.345 * error / rest.clamp(min=1e-9)).clamp(1e-6, 1)
+        rest = y - usual - x @ effect
+        weight = (1.345 * robust_deviation(rest) / rest.abs().clamp(min=1e-9)).clamp(1e-6, 1)
     return usual, effect
+
+
+def robust_deviation(rest: Tensor) -> Tensor:
+    """Return the standard deviation of each column as the median size tells it, of what is not NaN.
+
+    Not below a millionth or so, so that it can be divided by.
+    """
+    return 1.4826 * torch.nan_to_num(rest.abs().nanmedian(dim=0).values).clamp(min=1e-6)
 
 
 def _ridge(x: Tensor, y: Tensor, penalty: float) -> Tensor:

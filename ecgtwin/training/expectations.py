@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..nn import N_STATEMENTS, BeatPrior, TwinNetworks, facts_of
+from ..nn.prior import robust_deviation
 from ..nn.registration import registered
 from .contrast import base_vectors, seeded
 from .data import TrainingData, step_generators
@@ -53,12 +54,12 @@ def fit_interaction(
     verbose: bool = True,
 ) -> float:
     """Train what facts do together, on what is left of beats and intervals; arrays as in `BeatPrior.fit`."""
-    factors = prior.factors(facts, rates) - prior.centre
+    factors = prior.centred_factors(facts, rates)
     rest = registered(beats, prior.whole_intervals(intervals, facts, rates)) - prior(facts, rates)
     own = intervals - prior.intervals(facts, rates)
     measured = torch.isfinite(own)
     size = rest.square().mean().sqrt().clamp(min=1e-6)
-    spread = 1.4826 * torch.nan_to_num(own.abs().nanmedian(dim=0).values).clamp(min=1e-6)
+    spread = robust_deviation(own)
     module = prior.interaction
     module.factor_spread[N_STATEMENTS:] = factors[:, N_STATEMENTS:].std(dim=0).clamp(min=0.05)
     module.spread.copy_(torch.cat([size.expand(rest[0].numel()), spread]))

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import N_STATEMENTS, TwinNetworks, transferred
+from ..nn import N_STATEMENTS, TwinNetworks, drawn_from, transferred
 from .contrast import eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .loop import LoopSettings, train
@@ -79,8 +79,7 @@ def fit_transfer(
         ]
         for of_persons in (True, False)
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawn_from(seed):
         critic = Critic(widths, own.facts.shape[1]).to(device)
     learning = nn.ModuleDict({"transfer": prior.transfer, "critic": critic})
     pairs = PairSampler(own.groups)

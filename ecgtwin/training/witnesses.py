@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import N_STATEMENTS, BeatReader, TwinNetworks
+from ..nn import N_STATEMENTS, BeatReader, TwinNetworks, drawn_from
 from ..nn.registration import textbook
 from .contrast import contrastive_loss, seeded
 from .data import step_generators
@@ -49,9 +49,8 @@ def fit_witness(
 ) -> Witness:
     """Train a witness of persons or of conditions on real beats."""
     device = own.rates.device
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        n_out = _EMBEDDING if of_persons else own.facts.shape[1]
+    n_out = _EMBEDDING if of_persons else own.facts.shape[1]
+    with drawn_from(seed):
         witness = Witness(widths, n_out, 0.1 if of_persons else 0.3).to(device)
     pairs = PairSampler(own.groups)
 
