@@ -13,6 +13,9 @@ Array = NDArray[Any]
 
 REFRACTORY_SECONDS = 0.24
 
+T_WAVE_SECONDS = 0.36
+"""So soon after a beat, a wave of less than half its height is the beat's own T wave."""
+
 MIN_SLOPE_MV = 1e-5
 """What the filter leaves of a flat line is rounding, and lies below this."""
 
@@ -21,8 +24,9 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     """Find the R peaks of one recording.
 
     The slope energy of all leads together (band-pass 5-30 Hz, squared, summed over leads, smoothed
-    over 80 ms) is searched for peaks 240 ms apart that reach 0.35 of a beat's typical height. All
-    leads vote, so one bad electrode does not decide.
+    over 80 ms) is searched for peaks 240 ms apart that reach 0.35 of a beat's typical height. A tall T
+    wave reaches that, too: within 360 ms of a beat it takes half the beat's height. All leads vote, so
+    one bad electrode does not decide.
 
     Parameters
     ----------
@@ -39,7 +43,7 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     References
     ----------
     Pan, Tompkins, A real-time QRS detection algorithm, IEEE TBME 32 (1985), for the band-pass,
-    squaring and integration; the threshold is over the whole recording instead of running.
+    squaring, integration and T waves; the threshold is over the whole recording instead of running.
 
     Examples
     --------
@@ -68,6 +72,10 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     if typical < MIN_SLOPE_MV:
         return np.empty(0, dtype=np.intp)
     peaks = candidates[height[candidates] >= 0.35 * typical]
+    soon = np.diff(peaks) <= T_WAVE_SECONDS * sampling_rate
+    # What follows an artefact, or an ectopic beat of twice the height, is no T wave for being smaller.
+    low = height[peaks[1:]] < 0.5 * np.minimum(height[peaks[:-1]], typical)
+    peaks = np.delete(peaks, 1 + np.flatnonzero(soon & low))
     reach = round(0.05 * sampling_rate)
     return np.array([max(p - reach, 0) + np.argmax(energy[max(p - reach, 0) : p + reach + 1]) for p in peaks])
 

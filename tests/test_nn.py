@@ -25,7 +25,7 @@ from ecgtwin.nn import (
 )
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
-from ecgtwin.nn.conditioning import carried_residuals
+from ecgtwin.nn.conditioning import carried_residuals, of_waves
 from ecgtwin.nn.peaks import N_CHANNELS, as_peaks, beat_offsets, mean_rates, peaks_at, rhythm_channels
 from ecgtwin.nn.prior import N_FACTORS, N_FACTS, replay
 from ecgtwin.nn.registration import INTERVALS, landmarks, registered, timed
@@ -456,7 +456,7 @@ def test_another_condition_changes_the_beat_by_its_effect(tiny, twin):
     other = encode_conditions([Condition(statements="NORM")])
     prior = tiny.networks_.prior
     asked = torch.where(facts_of(other).isnan(), given.own, facts_of(other))
-    kept = prior.rescaled(given.residuals, given.own, asked)
+    kept = of_waves(prior.rescaled(given.residuals, given.own, asked), given.own, asked)
     change = prior.transfer(kept, given.own, asked) - given.residuals
     difference = prior(asked, given.rates) - prior(given.own, given.rates) + change
     beats = timed(beat + difference, given.intervals)
@@ -520,6 +520,18 @@ def test_a_pacemakers_beat_has_little_of_the_persons_own_conduction(tiny, twin):
     assert torch.equal(carried_residuals(tiny.networks_.prior, carried, facts, given.own), 0.3 * carried)
     # Paced before and after, all of it stays.
     assert torch.allclose(carried_residuals(tiny.networks_.prior, carried, facts, facts), carried, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("was", "asked", "left"), [("SR", "1AVB", 0.3), ("SR", "SR", 1.0), ("SR", "PACE", 1.0)]
+)
+def test_between_waves_little_of_a_residual_is_shown_under_another_condition(was, asked, left):
+    own, asked = (facts_of(encode_conditions([Condition(statements=code)])) for code in (was, asked))
+    ones = torch.ones(1, 8, BEAT)
+    silent, wave = [3, 28], [15, 22, 33, 60, BEAT - 1]  # before P and after it; within waves, and later
+    kept = of_waves(ones, own, asked)
+    assert torch.allclose(kept[..., silent], torch.tensor(left))
+    assert torch.equal(kept[..., wave], ones[..., wave])
 
 
 def test_what_is_not_told_the_networks_do_not_hear(tiny, twin):

@@ -563,7 +563,7 @@ def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_ma
     guided = {"n_steps": 30, "sampler": "dpm", "guidance_scale": 2.0, "person_scale": 2.0}
     wanted = latents(networks, **guided)
     before = (latents(networks, **once) - wanted).square().mean()
-    settings = LoopSettings(n_steps=350, learning_rate=3e-3, ema_decay=0.98)
+    settings = LoopSettings(n_steps=150, learning_rate=5e-3, ema_decay=0.95)
     fit_few_steps(
         networks,
         data,
@@ -599,7 +599,7 @@ def test_what_another_teacher_taught_is_not_gone_on_with(tiny, data, tmp_path, f
 
 def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
     networks = copy.deepcopy(tiny.networks_)
-    teach = LoopSettings(n_steps=100, learning_rate=3e-3, ema_decay=0.98)
+    teach = LoopSettings(n_steps=60, learning_rate=3e-3, ema_decay=0.95)
     scales = {"guidance_scale": 2.0, "person_scale": 2.0}
     fit_few_steps(networks, data, teach, n_steps=2, **scales, batch_size=24, verbose=False)
     persons = Persons.of(networks, data.signals[:8], data.leads[:8], data.conditions[:8])
@@ -617,6 +617,6 @@ def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
 
     wanted = latents(2)
     before = (latents(1) - wanted).square().mean()
-    settings = LoopSettings(n_steps=150, learning_rate=3e-3, ema_decay=0.98)
+    settings = LoopSettings(n_steps=80, learning_rate=5e-3, ema_decay=0.95)
     fit_half_the_steps(networks, data, settings, n_steps=1, batch_size=24, verbose=False)
     assert (latents(1) - wanted).square().mean() < 0.7 * before

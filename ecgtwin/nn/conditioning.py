@@ -10,7 +10,7 @@ from torch import Tensor
 from ..conditions import STATEMENTS
 from .autoencoder import PatchAutoencoder
 from .prior import BeatPrior, facts_of, replay
-from .registration import QRS_ONSET, timed
+from .registration import CLOCK, QRS_ONSET, timed
 from .tokens import N_STATEMENTS, ConditionArrays
 
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
@@ -20,6 +20,12 @@ _OTHERWISE_DRIVEN = 0.3
 """Of a residual, what is left where a pacemaker leads and did not, or did and does not.
 
 So much QRS complexes of one person have in common with and without one, in folds 1-8 of PTB-XL."""
+
+_SILENT, _EDGE = 0.3, 2
+"""Of a residual, what is left where atria and ventricles are silent, and samples over which that fades.
+
+In pairs of recordings of one person, folds 1-8 of PTB-XL, 0.2 of it comes again before P, and 0.4 between P
+and QRS: the rest is that recording's baseline, which a condition that moves P would make bumps of."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +111,25 @@ def carried_residuals(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: T
 
 def transferred(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
     """Return residuals ``(n, 8, BEAT)`` of the size usual under facts asked for, and these transferred."""
-    kept = without_p_wave(prior.rescaled(residuals, own, asked), asked)
+    kept = without_p_wave(of_waves(prior.rescaled(residuals, own, asked), own, asked), asked)
     return kept, without_p_wave(prior.transfer(kept, own, asked), asked)
 
 
 def _paced(facts: Tensor) -> Tensor:
     return facts[:, _PACED] > 0.5
+
+
+def of_waves(residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:
+    """Take most of what lies before QRS, but for the P wave, from residuals ``(n, 8, BEAT)``.
+
+    Only where a statement comes or goes; and not where a pacemaker leads, whose spike is there.
+    """
+    place = torch.arange(residuals.shape[-1], dtype=residuals.dtype, device=residuals.device)
+    _, p_onset, p_end, qrs_onset, *_ = CLOCK
+    inside = torch.maximum(torch.minimum(place - p_onset, p_end - place), place - qrs_onset)
+    kept = _SILENT + (1 - _SILENT) * ((inside + _EDGE) / (2 * _EDGE)).clamp(0, 1)
+    changed = ((asked - own)[:, :N_STATEMENTS].abs() > 0.5).any(dim=1) & ~_paced(asked)
+    return residuals * torch.where(changed[:, None, None], kept, 1.0)
 
 
 def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:

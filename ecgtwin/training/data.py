@@ -16,6 +16,7 @@ from ..conditions import Condition
 from ..leads import independent_leads
 from ..nn import ConditionArrays, encode_conditions
 from ..rhythm import Beats, typical_beat
+from .pairs import Members
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,11 @@ class TrainingData:
         return len(self.signals)
 
     @cached_property
-    def records_by_statement(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """The recordings of each statement that occurs, one after the other; where each begins; how many."""
+    def by_statement(self) -> Members:
+        """The recordings of each statement that occurs."""
         codes = self.encoded.statements.numpy()
-        records, column = np.nonzero(codes)
-        order = np.argsort(codes[records, column], kind="stable")
-        _, count = np.unique(codes[records, column], return_counts=True)
-        return records[order], np.cumsum(count) - count, count
+        rows, column = np.nonzero(codes)
+        return Members.of(codes[rows, column], rows)
 
 
 def step_generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:

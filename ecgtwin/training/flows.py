@@ -185,10 +185,8 @@ def draw_targets(
     data: TrainingData, pairs: PairSampler, n: int, rng: np.random.Generator, rare_share: float = RARE_SHARE
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw recordings to generate and the reference for each; a share of them by a statement drawn first."""
-    records, start, count = data.records_by_statement
-    n_rare = int(rng.binomial(n, rare_share)) if len(records) else 0
-    one = rng.integers(max(len(count), 1), size=n_rare)
-    rare = records[start[one] + rng.integers(count[one])] if n_rare else np.empty(0, dtype=np.intp)
+    n_rare = int(rng.binomial(n, rare_share)) if len(data.by_statement) else 0
+    rare = data.by_statement.one_of(rng.integers(max(len(data.by_statement), 1), size=n_rare), rng)
     first, second, _ = pairs.draw(n - n_rare, rng)
     return np.concatenate([first, rare]), np.concatenate([second, pairs.partners(rare, rng)])
 

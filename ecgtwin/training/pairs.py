@@ -1,11 +1,53 @@
-"""Which two recordings of a person make a pair."""
+"""Which recordings are drawn: one of a group that is drawn first, or two that make a pair."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Members:
+    """The rows of groups, one group after the other.
+
+    Parameters
+    ----------
+    rows : int array (n,)
+    start, count : int arrays (g,)
+        Where in `rows` each group begins, and how many it has.
+
+    Examples
+    --------
+    >>> members = Members.of(np.array([1, 0, 1]))
+    >>> members.one_of(np.array([0, 0]), np.random.default_rng(0)).tolist()
+    [1, 1]
+    """
+
+    rows: NDArray[Any]
+    start: NDArray[Any]
+    count: NDArray[Any]
+
+    @classmethod
+    def of(cls, groups: NDArray[Any], rows: NDArray[Any] | None = None) -> Self:
+        """Sort rows, by default 0 to n - 1, by the numbers of their groups ``(n,)``."""
+        order = np.argsort(groups, kind="stable")
+        _, count = np.unique(groups, return_counts=True)
+        return cls(order if rows is None else rows[order], np.cumsum(count) - count, count)
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def of_size(self, least: int) -> Members:
+        """Return the groups that have so many rows or more."""
+        large = self.count >= least
+        return Members(self.rows, self.start[large], self.count[large])
+
+    def one_of(self, groups: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """Draw a row of each of these groups."""
+        return self.rows[self.start[groups] + rng.integers(self.count[groups])]
 
 
 class PairSampler:
@@ -30,12 +72,12 @@ class PairSampler:
     """
 
     def __init__(self, groups: NDArray[Any], true_share: float = 0.5) -> None:
-        self.people, self.person, self.count = np.unique(groups, return_inverse=True, return_counts=True)
-        self.order = np.argsort(self.person, kind="stable")  # the recordings, person by person
-        self.start = np.cumsum(self.count) - self.count
-        self.place = np.empty_like(self.order)  # of each recording among its person's
-        self.place[self.order] = np.arange(len(self.order)) - np.repeat(self.start, self.count)
-        self.several = np.flatnonzero(self.count > 1)
+        self.people, self.person = np.unique(groups, return_inverse=True)
+        self.recordings = Members.of(self.person)
+        rows, start, count = self.recordings.rows, self.recordings.start, self.recordings.count
+        self.place = np.empty_like(rows)  # of each recording among its person's
+        self.place[rows] = np.arange(len(rows)) - np.repeat(start, count)
+        self.several = np.flatnonzero(count > 1)
         self.true_share = true_share if len(self.several) else 0.0
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -44,15 +86,15 @@ class PairSampler:
         people = np.concatenate(
             [self._some(self.several, n_true, rng), self._some(len(self.people), n - n_true, rng)]
         )
-        first = self.order[self.start[people] + rng.integers(self.count[people])]
+        first = self.recordings.one_of(people, rng)
         return first, self.partners(first, rng), people
 
     def partners(self, rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         """Return for each recording another one of its person, or itself where there is none."""
         person = self.person[rows]
-        count = self.count[person]
+        count = self.recordings.count[person]
         further = np.where(count > 1, rng.integers(1, np.maximum(count, 2)), 0)
-        return self.order[self.start[person] + (self.place[rows] + further) % count]
+        return self.recordings.rows[self.recordings.start[person] + (self.place[rows] + further) % count]
 
     @staticmethod
     def _some(of: Any, n: int, rng: np.random.Generator) -> NDArray[Any]:

@@ -32,7 +32,7 @@ from .contrast import eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .loop import LoopSettings, train
 from .own_beats import OwnBeats
-from .pairs import PairSampler
+from .pairs import Members, PairSampler
 from .witnesses import Critic, fit_witness, reading_loss, witness_widths
 
 _OBEDIENCE, _DOUBT, _LEAST_CHANGE, _GROWTH, _RECORDED = 3.0, 1.0, 0.03, 0.03, 1.0
@@ -41,8 +41,8 @@ _OBEDIENCE, _DOUBT, _LEAST_CHANGE, _GROWTH, _RECORDED = 3.0, 1.0, 0.03, 0.03, 1.
 _SLOPE, _SLOPE_EVERY = 1.0, 4
 """Penalty on the critic's slope at recorded beats, and the steps between two looks at it."""
 
-_RARE_SHARE = 0.8
-"""Of what is asked for, how much is a recording's that shows a statement drawn first."""
+_RARE_SHARE, _FEWEST = 0.8, 15
+"""Of what is asked for, how much is a recording's that shows a statement drawn first, one of so many."""
 
 
 def fit_transfer(
@@ -83,15 +83,16 @@ def fit_transfer(
         critic = Critic(widths, own.facts.shape[1]).to(device)
     learning = nn.ModuleDict({"transfer": prior.transfer, "critic": critic})
     pairs = PairSampler(own.groups)
-    shown_by = [np.flatnonzero(shows) for shows in (own.facts[:, :N_STATEMENTS] > 0.5).T.cpu().numpy()]
-    showing = [rows for rows in shown_by if len(rows) >= 15]
+    rows, statement = np.nonzero((own.facts[:, :N_STATEMENTS] > 0.5).cpu().numpy())
+    showing = Members.of(statement, rows).of_size(_FEWEST)
 
     def draw_facts(first: Tensor, second: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """What is asked of each: facts, the recording that shows them, and whether it is the other one."""
         n = len(first)
         source, case = rng.integers(len(own), size=n), rng.random(n)
-        for i in np.flatnonzero(case < _RARE_SHARE) if showing else ():  # statements that are rare, too
-            source[i] = rng.choice(showing[rng.integers(len(showing))])
+        if len(showing):
+            rare = case < _RARE_SHARE
+            source[rare] = showing.one_of(rng.integers(len(showing), size=int(rare.sum())), rng)
         shown = torch.from_numpy(case > 0.85).to(device) & (first != second)
         rows = torch.where(shown, second, torch.from_numpy(source).to(device))
         asked = own.facts[rows].clone()
