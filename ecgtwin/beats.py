@@ -14,7 +14,10 @@ Array = NDArray[Any]
 REFRACTORY_SECONDS = 0.24
 
 T_WAVE_SECONDS = 0.36
-"""So soon after a beat, a wave of less than half its height is the beat's own T wave."""
+"""So soon after a beat, a wave of less than half its height is the beat's own T wave..."""
+
+_LONGEST_WITHOUT = 1.75
+"""...if no interval is so many times the usual one without it: in a fast heart it is the next beat."""
 
 MIN_SLOPE_MV = 1e-5
 """What the filter leaves of a flat line is rounding, and lies below this."""
@@ -72,12 +75,22 @@ def r_peaks(signal: Array, sampling_rate: float = 100.0) -> NDArray[np.intp]:
     if typical < MIN_SLOPE_MV:
         return np.empty(0, dtype=np.intp)
     peaks = candidates[height[candidates] >= 0.35 * typical]
-    soon = np.diff(peaks) <= T_WAVE_SECONDS * sampling_rate
-    # What follows an artefact, or an ectopic beat of twice the height, is no T wave for being smaller.
-    low = height[peaks[1:]] < 0.5 * np.minimum(height[peaks[:-1]], typical)
-    peaks = np.delete(peaks, 1 + np.flatnonzero(soon & low))
+    peaks = _without_t_waves(peaks, height, typical, T_WAVE_SECONDS * sampling_rate)
     reach = round(0.05 * sampling_rate)
     return np.array([max(p - reach, 0) + np.argmax(energy[max(p - reach, 0) : p + reach + 1]) for p in peaks])
+
+
+def _without_t_waves(peaks: Array, height: Array, typical: float, soon: float) -> Array:
+    """Leave out peaks that are T waves of the beats before them."""
+    # What follows an artefact, or an ectopic beat of twice the height, is no T wave for being smaller.
+    low = height[peaks[1:]] < 0.5 * np.minimum(height[peaks[:-1]], typical)
+    is_t = np.append(False, low & (np.diff(peaks) <= soon))
+    beats = peaks[~is_t]
+    if is_t.any() and len(beats) > 2:
+        after = np.searchsorted(beats, peaks).clip(1, len(beats) - 1)
+        without = beats[after] - beats[after - 1]
+        is_t &= without <= _LONGEST_WITHOUT * np.median(np.diff(beats))
+    return peaks[~is_t]
 
 
 def heart_rate(signal: Array, sampling_rate: float = 100.0) -> float:

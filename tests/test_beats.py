@@ -42,6 +42,13 @@ def test_tall_t_waves_are_no_beats():
         assert np.array_equal(r_peaks(tall), r_peaks(signal))
 
 
+def test_a_low_beat_of_a_fast_heart_is_no_t_wave():
+    times, beats = np.arange(1000) / 100, np.arange(0.5, 9.6, 0.3)
+    size = np.where(np.arange(len(beats)) % 7 == 3, 0.42, 1.0)
+    signal = (size * np.exp(-0.5 * ((times[:, None] - beats) / 0.015) ** 2)).sum(axis=1)
+    assert found(r_peaks(signal[None]) / 100, beats) == 1
+
+
 @pytest.mark.parametrize("rows", [[0], [1], [6], [0, 1], [0, 3, 8]])
 def test_few_leads_are_enough(rows):
     ecgs = make_ecgs(8, 1, statements=("NORM",), random_state=3)
