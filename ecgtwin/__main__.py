@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ecgtwin: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ecgtwin: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        goes_on = "; the same command goes on from the last checkpoint" if args.run is _train else ""
+        print(f"ecgtwin: stopped{goes_on}", file=sys.stderr)
         return 130
     return 0
 
@@ -42,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--age", type=float, help="years")
     sample.add_argument("--sex", choices=["F", "M"])
     sample.add_argument("--heart-rate", type=float, help="beats per minute")
-    sample.add_argument("--duration", type=float, help="seconds; by default as long as the reference")
+    sample.add_argument(
+        "--duration", type=float, help="seconds; by default as long as the reference, 10 at most"
+    )
     sample.add_argument("--steps", type=int, help="steps of the flow")
     sample.add_argument("--guidance-scale", type=float)
     sample.add_argument("--person-scale", type=float)
@@ -77,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train on PTB-XL; resumes from OUT after any interruption")
     train.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
     train.add_argument("--out", type=Path, required=True, help="folder for checkpoints and weights")
-    train.add_argument("--minutes", type=float, help="wall-clock limit, shared by the stages")
+    train.add_argument(
+        "--minutes",
+        type=float,
+        help="wall-clock limit, shared by extractor, flow and distillation; the other stages take their time",
+    )
     train.add_argument("--stage", choices=["all", *STAGES], default="all")
     train.add_argument("--folds", type=int, nargs="+", default=list(range(1, 9)), help="folds to train on")
     train.add_argument("--validation-fold", type=int, default=9, help="fold to choose weights on")
@@ -129,13 +136,15 @@ def _sample(args: argparse.Namespace) -> None:
     import time
 
     from .datasets import load_example
-    from .ecg import read_ecg, write_ecg
+    from .ecg import write_ecg
     from .generator import ECGTwinGenerator
     from .leads import LEADS, lead_residual
     from .plotting import plot_twins
     from .provenance import write_npz
+    from .recordings import as_references
 
-    reference = load_example() if args.reference == "example" else read_ecg(args.reference)
+    # A path remains one: of a long record windows are read, and not the whole of it.
+    reference = load_example() if args.reference == "example" else args.reference
     generator = ECGTwinGenerator.from_pretrained(args.weights, device=args.device)
     begun = time.perf_counter()
     twins = generator.sample_ecgs(
@@ -158,9 +167,10 @@ def _sample(args: argparse.Namespace) -> None:
     if args.npz:
         write_npz(args.out / "twins", twins)
     picture = args.out / "twins.png"
-    plot_twins(reference, twins[:1]).savefig(picture, dpi=150)
+    seen = as_references(reference, generator.sampling_rate)[0]
+    plot_twins(seen, twins[:1]).savefig(picture, dpi=150)
 
-    print(f"reference    {reference.heart_rate:5.0f} bpm   {reference.condition}")
+    print(f"reference    {seen.heart_rate:5.0f} bpm   {seen.condition}")
     for i, twin in enumerate(twins):
         print(f"twin_{i:02d}      {twin.heart_rate:5.0f} bpm   {twin.condition}")
     print(f"lead residual {max(lead_residual(twin.select(LEADS).signal) for twin in twins):.1e}")
@@ -172,7 +182,7 @@ def _edit(args: argparse.Namespace) -> None:
 
     from .comparison import plot_series
     from .datasets import load_example
-    from .ecg import read_ecg, write_ecg
+    from .ecg import SYNTHETIC, read_ecg, write_ecg
     from .generator import ECGTwinGenerator
 
     recording = load_example() if args.recording == "example" else read_ecg(args.recording)
@@ -192,7 +202,8 @@ def _edit(args: argparse.Namespace) -> None:
         for strength in args.strength
     ]
     for i, one in enumerate(edits):
-        write_ecg(args.out / f"edit_{i:02d}", one)
+        # At strength 0 it is the recording itself, which may be of a patient.
+        write_ecg(args.out / f"edit_{i:02d}", one, synthetic=SYNTHETIC in one.comments)
         print(
             f"edit_{i:02d}   strength {args.strength[i]:4.2f}   {one.heart_rate:4.0f} bpm   {one.condition}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -89,8 +90,8 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         What each label shows, as `Condition.parse` reads it: ``{1: "PVC"}``. Keys are labels, or column
         numbers where `y` has one column for each class. By default labels that are conditions, such as
         ``"AFIB"``, speak for themselves; a twin of its own class otherwise shows what its reference does.
-    sampling_rate : float
-        Of X, in Hz.
+    sampling_rate : float, optional
+        Of X, in Hz; by default that of the generator, which is 100 for weights by name.
     n_steps, guidance_scale, person_scale : optional
         Override the generator's own.
     random_state : int, RandomState, Generator or None
@@ -131,7 +132,7 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         sampling_strategy: SamplingStrategy = "auto",
         references: str = "same",
         label_map: Mapping[Any, Any] | None = None,
-        sampling_rate: float = 100.0,
+        sampling_rate: float | None = None,
         n_steps: int | None = None,
         guidance_scale: float | None = None,
         person_scale: float | None = None,
@@ -287,9 +288,10 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         rate = self.generator_.sampling_rate
         known = [ecg.resample(rate) for ecg in as_references(references, rate, reference_condition)]
         labels = self._labels
-        if labels is None or (classes is not None and labels.y.ndim == 1):
-            labels = Labels.of(np.asarray(classes))
-        wanted = (labels.classes if classes is None else np.unique(classes)).tolist()
+        chosen = [] if classes is None else np.unique(classes).tolist()
+        if labels is None or (labels.y.ndim == 1 and not {*chosen} <= {*labels.classes.tolist()}):
+            labels = Labels.of(np.array(chosen))
+        wanted = labels.classes.tolist() if classes is None else chosen
         shown = label_conditions(labels, self.label_map)
         if lacking := [c for c in wanted if c not in shown]:
             raise InputError(f"label_map does not say what a recording of class {lacking[0]!r} shows")
@@ -345,15 +347,19 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     def _ready_generator(self, X: Array, groups: Any, own: Sequence[Condition] | None) -> ECGTwinGenerator:
         generator = self.generator
         if isinstance(generator, str | Path):
-            ready = clone(shared_generator(generator))
-            return ready.set_params(sampling_rate=self.sampling_rate)
+            return self._at_rate(clone(shared_generator(generator)))
         if isinstance(generator, FrozenEstimator):
             generator = generator.estimator
         if not isinstance(generator, ECGTwinGenerator):
             raise InputError(f"generator must be a name or an ECGTwinGenerator, got {generator!r}")
         if hasattr(generator, "networks_"):
-            return generator
-        return clone(generator).fit(X, groups=groups, conditions=own)
+            return generator if self.sampling_rate is None else self._at_rate(copy.copy(generator))
+        return self._at_rate(clone(generator)).fit(X, groups=groups, conditions=own)
+
+    def _at_rate(self, generator: ECGTwinGenerator) -> ECGTwinGenerator:
+        if self.sampling_rate is not None:
+            generator.set_params(sampling_rate=self.sampling_rate)
+        return generator
 
     def _twins(self, X: Array, plan: TwinPlan, own: Sequence[Condition] | None, entropy: int) -> Array:
         """Draw the twins of a plan in batches: an array like X, of the same leads and length."""

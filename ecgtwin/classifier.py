@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 
 from .augment import TwinAugmenter
 from .exceptions import InputError
+from .recordings import person_names
 from .resampling import labels_of_rows
 
 Array = NDArray[Any]
@@ -223,6 +224,7 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         n_samples: int = 32,
         X: Any = None,
         y: Any = None,
+        groups: ArrayLike | None = None,
         weight: float = 1.0,
         random_state: Any = None,
     ) -> Self:
@@ -243,6 +245,8 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         X, y : arrays, optional
             Training recordings and labels, as in `fit`: the classifier is fitted anew on them and the
             patient's twins. Without them the fitted classifier learns on, by its `partial_fit`.
+        groups : array (n,), optional
+            The person of each recording of X, for a search inside; the patient is one person more.
         weight : float
             Of a twin beside a recording of X; other than 1, the classifier must take `sample_weight`.
         random_state : int, RandomState, Generator or None
@@ -273,9 +277,12 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         X = self._asked(X)
         y = labels_of_rows(y, len(X))
         weights = None if weight == 1 else np.repeat([1.0, weight], [len(X), len(twins)])
-        adapted.estimator_ = self._fitted(
-            clone(self.estimator), np.concatenate([X, twins]), np.concatenate([y, labels]), None, weights, {}
-        )
+        people = None
+        if groups is not None:
+            names, of_rows = np.unique(person_names(groups, len(X)), return_inverse=True)
+            people = np.append(of_rows, np.full(len(twins), len(names)))
+        X, y = np.concatenate([X, twins]), np.concatenate([y, labels])
+        adapted.estimator_ = self._fitted(clone(self.estimator), X, y, people, weights, {})
         return adapted
 
     def __sklearn_tags__(self) -> Tags:

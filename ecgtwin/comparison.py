@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _SECONDS = 10.0  # across the paper
+_SERIES = ("II", "V1", "V5")
 _COLUMNS = 6  # of aligned beats
 _TWINS = "#1f4fd8"
 _BAND = (10, 50, 90)  # percent
@@ -29,7 +30,7 @@ _BAND = (10, 50, 90)  # percent
 def plot_series(
     ecgs: Sequence[Any],
     *,
-    leads: Sequence[str] = ("II", "V1", "V5"),
+    leads: Sequence[str] | None = None,
     titles: Sequence[str] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
@@ -43,8 +44,9 @@ def plot_series(
     ----------
     ecgs : sequence of ECG or anything that `as_ecg` reads
         Millivolts; the first one's header is the title.
-    leads : sequence of str
-        They share the 10 s of the paper's width: three leads show 3.3 s each.
+    leads : sequence of str, optional
+        They share the 10 s of the paper's width: three leads show 3.3 s each. By default II, V1 and V5, or
+        those of them that all recordings have, or else the first one's first lead.
     titles : sequence of str, optional
         One for each recording; by default what it shows.
     title, ax, sampling_rate
@@ -74,6 +76,9 @@ def plot_series(
     shown = [header(one) for one in recordings] if titles is None else list(titles)
     if len(shown) != len(recordings):
         raise InputError(f"{len(recordings)} titles are needed, got {len(shown)}")
+    if leads is None:
+        there = set.intersection(*({*(ecg.leads or LEADS)} for ecg in recordings))
+        leads = [lead for lead in _SERIES if lead in there] or (recordings[0].leads or LEADS)[:1]
     names = lead_names(leads)
     seconds = _SECONDS / len(names)
     strips = []

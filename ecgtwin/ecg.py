@@ -50,6 +50,7 @@ NATIVE_LENGTH = 1000
 """Samples of a native recording: 10 s."""
 
 SYNTHETIC = "synthetic ECG made by ecgtwin; no recording of a patient"
+RECORDED = "recording of a patient, written by ecgtwin"
 """The first comment of every ECG that is written."""
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
@@ -414,7 +415,7 @@ def _read(record: Path, start: int, stop: int | None) -> ECG:
 def _condition(comments: Sequence[str]) -> Condition:
     """What a record that `write_ecg` wrote says that it shows; nothing of any other record."""
     said = [line.removeprefix("condition: ") for line in comments if line.startswith("condition: ")]
-    if SYNTHETIC not in comments or not said:
+    if not {SYNTHETIC, RECORDED} & set(comments) or not said:
         return Condition()
     try:
         return Condition.parse(said[-1])
@@ -439,8 +440,8 @@ def _from_wfdb(
     return ECG((np.asarray(signal)[:, known] * scale).T, [names[i] for i in known], fs)
 
 
-def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Path:
-    """Write a WFDB record (16 bit, 1 microvolt), marked as synthetic.
+def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = (), synthetic: bool = True) -> Path:
+    """Write a WFDB record (16 bit, 1 microvolt), marked as synthetic unless you say that it is not.
 
     Parameters
     ----------
@@ -449,6 +450,8 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Pa
     ecg : ECG
     comments : sequence of str
         Lines added to the header after the mark.
+    synthetic : bool
+        False for a recording of a patient, as it is: it is marked as one.
 
     Returns
     -------
@@ -480,7 +483,8 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = ()) -> Pa
         raise InputError(f"record {record.name}: values beyond 32.767 mV cannot be written")
     record.parent.mkdir(parents=True, exist_ok=True)
     shown = f"condition: {ecg.condition}".replace(" · ", "; ")
-    lines = [SYNTHETIC, *(line for line in (*ecg.comments, *comments, shown) if line != SYNTHETIC)]
+    marks = (SYNTHETIC, RECORDED) if synthetic else (RECORDED, SYNTHETIC)
+    lines = [marks[0], *(line for line in (*ecg.comments, *comments, shown) if line not in marks)]
     lines = list(dict.fromkeys(lines))  # a record that was read and is written again says all once
     wfdb.wrsamp(
         record.name,

@@ -97,9 +97,13 @@ class Edit:
             target = Condition.parse(condition, **changes)
             target = target if target.statements else target.replace(statements=own.statements)
         else:
-            target = Condition.parse(
-                changed(own, Condition.parse(add).statements, Condition.parse(remove).statements), **changes
-            )
+            coming, going = Condition.parse(add), Condition.parse(remove)
+            for name, said, found in (("add", add, coming), ("remove", remove, going)):
+                if said is not None and found == Condition():
+                    raise InputError(f"{name} names nothing: {said!r}")
+            for name, value in changes.items():
+                changes[name] = getattr(coming, name) if value is None else value
+            target = Condition.parse(changed(own, coming.statements, going.statements), **changes)
         for name in ("age", "sex"):
             if getattr(target, name) is None:
                 target = target.replace(**{name: getattr(own, name)})
@@ -135,7 +139,7 @@ def changed(own: Condition, add: tuple[str, ...], remove: tuple[str, ...] = ()) 
 
 
 def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_steps: int = N_STEPS) -> ECG:
-    """Return the recording changed, at its own rate, length and lead order."""
+    """Return the recording changed, at its own rate, length and lead order; itself if nothing changes."""
     ecg, strength = wanted.recording, wanted.strength
     if strength == 0 or wanted.own.replace(heart_rate=None) == wanted.target:
         return ecg

@@ -16,6 +16,7 @@ from .conditions import Condition
 from .diffusion import row_seeds
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_rate
 from .editing import N_STEPS, Edit, edit
+from .exceptions import InputError
 from .explanation import Explanation, explain
 from .leads import LEADS
 from .output import twelve_at
@@ -353,7 +354,8 @@ class ECGTwinGenerator(PretrainedWeights):
         condition : Condition, str, ... optional
             What it is to show, exactly. Without it, what it shows now, but for the changes below.
         add, remove : Condition, str, ... optional
-            Statements to add, before which those that contradict them give way, or to remove.
+            Statements to add, before which those that contradict them give way, or to remove. Age, sex and
+            heart rate that `add` names are what they are to be.
         strength : float
             0 leaves the recording as it is, 1 is the condition as learned, up to 3 exaggerates it.
         age, sex, heart_rate : optional
@@ -367,12 +369,14 @@ class ECGTwinGenerator(PretrainedWeights):
         Returns
         -------
         ECG
-            At the recording's rate, length, leads and lead order, marked as synthetic.
+            At the recording's rate, length, leads and lead order, marked as synthetic. Where nothing changes,
+            as at strength 0, it is the recording itself, and not marked.
 
         Raises
         ------
         InputError
-            If the recording is no usable ECG, has fewer than three beats, or strength is out of range.
+            If the recording is no usable ECG, has fewer than three beats, strength is out of range, or what
+            to add or remove names nothing.
         ConditionError
             If a condition is not known.
 
@@ -470,7 +474,7 @@ class ECGTwinGenerator(PretrainedWeights):
 
         Raises
         ------
-        InputError
+        InputError, ValueError
             If references and conditions do not fit together, or a value is not finite.
         """
         settings = self._settings(
@@ -546,6 +550,11 @@ class ECGTwinGenerator(PretrainedWeights):
         check_is_fitted(self, "networks_")
         check_batch_size(self.batch_size)
         if isinstance(references, list):
+            if any(isinstance(one, ECG) for one in references):
+                raise InputError(
+                    "many persons are one array (n, 12, t) at the generator's sampling rate; "
+                    "`sample` takes ECG objects, one person at a time"
+                )
             references = np.asarray(references)
         ((signals, present),) = native_batches(references, self.sampling_rate)
         targets = as_conditions(conditions, None, len(signals))

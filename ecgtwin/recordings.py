@@ -49,22 +49,26 @@ def as_references(reference: Any, sampling_rate: float, conditions: Any = None) 
 
     What they show is `conditions`, one for all or a list of one for each, where that is given.
     """
-    if isinstance(reference, str | Path) and record_seconds(reference) > LONG_SECONDS:
-        references = _usable_windows(reference)
-    elif isinstance(reference, list) or getattr(reference, "ndim", 0) == 3:
+    if isinstance(reference, list) or getattr(reference, "ndim", 0) == 3:
         if len(reference) == 0:
             raise InputError("no reference: the list is empty")
-        many = [as_ecg(one, sampling_rate=sampling_rate) for one in reference]
-        references = [check_reference(ecg, name=f"reference {i}") for i, ecg in enumerate(many)]
+        read = [_read(one, sampling_rate, f"reference {i}") for i, one in enumerate(reference)]
     else:
-        references = [check_reference(as_ecg(reference, sampling_rate=sampling_rate))]
+        read = [_read(reference, sampling_rate, "the reference")]
     if conditions is None:
-        return references
+        return [ecg for ecgs in read for ecg in ecgs]
     known = conditions if isinstance(conditions, list) else [conditions]
-    known = known * len(references) if len(known) == 1 else known
-    if len(known) != len(references):
-        raise InputError(f"{len(known)} reference conditions for {len(references)} references")
-    return [replace(ecg, condition=one) for ecg, one in zip(references, known, strict=True)]
+    known = known * len(read) if len(known) == 1 else known
+    if len(known) != len(read):
+        raise InputError(f"{len(known)} reference conditions for {len(read)} references")
+    return [replace(ecg, condition=one) for ecgs, one in zip(read, known, strict=True) for ecg in ecgs]
+
+
+def _read(reference: Any, sampling_rate: float, name: str) -> list[ECG]:
+    """Return a checked recording, or the windows of a long record that can be used."""
+    if isinstance(reference, str | Path) and record_seconds(reference) > LONG_SECONDS:
+        return _usable_windows(reference)
+    return [check_reference(as_ecg(reference, sampling_rate=sampling_rate), name=name)]
 
 
 def _usable_windows(path: str | Path) -> list[ECG]:
@@ -81,7 +85,7 @@ def _usable_windows(path: str | Path) -> list[ECG]:
         raise InputError(f"record {name}: none of {refused} windows of 10 s can be used; the last: {reason}")
     if refused:
         message = f"record {name}: {refused} of {refused + len(usable)} windows of 10 s cannot be used"
-        warnings.warn(message, QualityWarning, stacklevel=6)
+        warnings.warn(message, QualityWarning, stacklevel=7)
     return usable
 
 
@@ -246,6 +250,10 @@ def as_conditions(conditions: Any, X: Any, n: int) -> Sequence[Condition]:
     if conditions is None:
         own = X if isinstance(X, list) else [None] * n
         return [one.condition if isinstance(one, ECG) else Condition() for one in own]
+    if isinstance(conditions, str):
+        raise InputError("conditions are a sequence with one for each recording; got a single text")
+    if hasattr(conditions, "iterrows"):  # a table of PTB-XL
+        conditions = [row for _, row in conditions.iterrows()]
     parsed = [Condition.parse(one) for one in conditions]
     if len(parsed) != n:
         raise InputError(f"{len(parsed)} conditions for {n} recordings")

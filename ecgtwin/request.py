@@ -87,14 +87,16 @@ class Request:
         reference_condition: Any = None,
         random_state: Any = None,
         duration: float | None = None,
-        **target: Any,
+        age: float | None = None,
+        sex: str | None = None,
+        heart_rate: float | None = None,
     ) -> Self:
         """Check everything that was asked for, before anything is drawn."""
         seconds = check_duration(duration)
         if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
             raise InputError(f"n_samples must be a whole number from 1, got {shown(n_samples)}")
         references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
-        asked = Condition.parse(condition, **target)
+        asked = Condition.parse(condition, age=age, sex=sex, heart_rate=heart_rate)
         for ecg in references:
             if asked.age is None and ecg.condition.age is not None:
                 asked = asked.replace(age=ecg.condition.age)

@@ -69,20 +69,43 @@ _SEPARATORS = _MARKS | {"and", "with", "but", "und", "mit", "aber"}
 _NEGATORS = tuple(
     tuple(words.split())
     for words in (
-        *("no", "not", "nor", "without", "absence of", "negative for", "free of", "rule out"),
-        *("kein", "keine", "keinen", "keiner", "ohne"),
+        *("no", "not", "nor", "neither", "without", "absence of", "negative for", "free of", "rule out"),
+        *("kein", "keine", "keinen", "keiner", "ohne", "nicht", "weder"),
     )
 )
-_NEGATED_AFTER = (("ruled", "out"), ("excluded",), ("absent",), ("not", "present"), ("not", "seen"))
-_COPULAS = frozenset({"is", "are", "was", "were"})
+_DOUBTS = (("cannot", "rule", "out"), ("can", "not", "rule", "out"), ("not", "ruled", "out"))
+"""No negations: what cannot be ruled out, or excluded, may be there."""
+_NEGATED_AFTER = tuple(
+    tuple(words.split())
+    for words in (
+        *("ruled out", "excluded", "absent", "resolved", "none", "negative"),
+        *("not present", "not seen", "not detected", "not evident", "no longer present", "no longer seen"),
+        *("no longer", "ausgeschlossen", "nicht vorhanden", "nicht nachweisbar"),
+    )
+)
+_COPULAS = frozenset({"is", "are", "was", "were", "has", "have", "been", "ist", "sind", ":"})
 _AFTER_NEGATION = frozenset(
-    {"evidence", "of", "sign", "any", "significant", "definite", "acute", "hinweis", "auf", "zeichen", "or"}
+    {
+        "evidence",
+        "of",
+        "sign",
+        "any",
+        "significant",
+        "definite",
+        "acute",
+        "hinweis",
+        "auf",
+        "zeichen",
+        "or",
+        "oder",
+        "noch",
+    }
 )
 _SEXES: dict[str, str] = {
     **dict.fromkeys(("f", "female", "woman", "girl", "frau", "weiblich", "patientin"), "F"),
     **dict.fromkeys(("m", "male", "man", "boy", "mann", "maennlich"), "M"),
 }
-_NUMBER = r"(?<![\w.])(\d{1,4}(?:\.\d{1,4})?)(?!\d)"
+_NUMBER = r"(?<![\w.])(?<!\s-)(?<!^-)(\d{1,4}(?:\.\d{1,4})?)(?!\d)"
 _AGE = re.compile(
     rf"{_NUMBER}[\s-]?(?:y\b(?!/)|yo\b|y/o\b|(?:years?|yrs?)(?:[\s-]old\b|\sof\sage\b)|jahre\salt\b|j(?:ae|ä)hrig\w*)"
     rf"|\b(?:aged?|alter)[:\s]\s?{_NUMBER}",
@@ -109,11 +132,11 @@ def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
     for match in _TOKEN.finditer(text):
         start, end = match.span()
         if match.lastgroup == "skip":
-            if "\n" in match[0]:
+            if "\n" in match[0] or " - " in match[0]:  # a dash, not a hyphen
                 if pending:
                     yield pending
                 pending = None
-                yield "\n", start, end
+                yield "\n" if "\n" in match[0] else ";", start, end
             continue
         spelling = _spell(match[0]) if match.lastgroup == "word" else match[0]
         if pending and pending[0] == "a" and spelling == "v":
@@ -173,7 +196,7 @@ def _starts(words: list[str], i: int, phrases: Iterable[tuple[str, ...]]) -> int
 def _negated_list_end(words: list[str], i: int) -> int:
     """The place of the "or" that closes the list "no A, B or C" open at the comma `i`; -1 if none does."""
     for j in range(i + 1, len(words)):
-        if words[j] in ("or", "nor"):
+        if words[j] in ("or", "nor", "oder", "noch"):
             return j
         if (words[j] in _SEPARATORS and words[j] != ",") or _starts(words, j, _NEGATORS):
             break
@@ -201,7 +224,7 @@ def _read(text: str, *, strict: bool) -> tuple[list[str], str | None]:
         if n:
             phrase, meant = tuple(words[i : i + n]), names[tuple(words[i : i + n])]
             i += n
-            after = i + (i < len(words) and words[i] in _COPULAS)
+            after = next((j for j in range(i, len(words)) if words[j] not in _COPULAS), i)
             if denied := _starts(words, after, _NEGATED_AFTER):
                 i = after + denied
             elif len(meant) > 1 and strict and not negated:
@@ -211,6 +234,8 @@ def _read(text: str, *, strict: bool) -> tuple[list[str], str | None]:
                 )
             elif len(meant) == 1 and not negated:
                 codes.append(meant[0])
+        elif n := _starts(words, i, _DOUBTS):
+            i += n
         elif n := _starts(words, i, _NEGATORS):
             negated, i = True, i + n
         elif words[i] in _SEPARATORS:

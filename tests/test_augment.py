@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from ecgtwin import ECG, ECGTwinGenerator, InputError, QualityWarning, TwinAugmenter, lead_residual
+from ecgtwin.beats import heart_rate
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,18 @@ def test_single_leads_and_other_rates(tiny, ecgs, y):
     assert not np.array_equal(X, ecgs.signals[:, 0])
     slow = TwinAugmenter("default", sampling_rate=50, p=0.1, n_steps=1, random_state=0)
     assert slow.fit_transform(ecgs.signals[..., ::2], y).shape == (24, 12, 500)
+
+
+@pytest.mark.parametrize("frozen_too", [False, True])
+def test_rows_are_at_the_augmenters_rate_whatever_the_generators_is(tiny, ecgs, y, frozen_too):
+    generator = FrozenEstimator(tiny) if frozen_too else tiny
+    rows = np.repeat(ecgs.signals[:4], 5, axis=-1)
+    augmenter = TwinAugmenter(generator, sampling_rate=500, p=1.0, n_steps=1, random_state=0)
+    twins = augmenter.fit_transform(rows, y[:4], conditions=ecgs.conditions[:4])
+    for twin, condition in zip(twins, ecgs.conditions[:4], strict=True):
+        assert 0.6 * condition.heart_rate < heart_rate(twin, 500) < 1.7 * condition.heart_rate
+    assert augmenter.generator_.networks_ is tiny.networks_
+    assert tiny.sampling_rate == 100
 
 
 def test_a_named_generator_is_shared_and_a_fitted_one_is_used_as_it_is(tiny, ecgs, y):
@@ -210,6 +223,16 @@ def test_twins_of_one_person_under_every_class(frozen, ecgs, y):
     assert X.shape == (6, 12, 1000)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert not np.allclose(X[0], X[3], atol=1e-2)
+
+
+def test_twins_of_one_class_do_not_show_the_others(ecgs, y):
+    augmenter = TwinAugmenter(n_steps=1, mode="append", label_map={0: "NORM", 1: "PVC"}).fit(ecgs.signals, y)
+    ill = ECG(ecgs.signals[0], condition="SR, PVC")
+    both, _ = augmenter.twins_of(ill, n_samples=1, random_state=0)
+    for classes in ([0], 0):
+        X, labels = augmenter.twins_of(ill, classes, n_samples=1, random_state=0)
+        assert labels.tolist() == [0]
+        assert np.allclose(X[0], both[0], atol=1e-5)
 
 
 def test_long_rows_get_twins_as_long(ecgs, y):

@@ -113,6 +113,17 @@ def test_a_patients_twins_adapt_the_classifier(augmenter, ecgs, y):
         classifier.personalize(reference, X=ecgs.signals)
 
 
+def test_a_search_inside_knows_the_patient_for_one_person_more(augmenter, ecgs, y):
+    search = GridSearchCV(linear(), {"logisticregression__C": [0.1, 1]}, cv=GroupKFold(3))
+    classifier = TwinAugmentedClassifier(search, augmenter).fit(ecgs.signals, y, groups=ecgs.groups)
+    reference = ECG(ecgs.signals[0], condition=ecgs.conditions[0])
+    known = {"X": ecgs.signals, "y": y, "n_samples": 4, "random_state": 0}
+    adapted = classifier.personalize(reference, groups=ecgs.groups, **known)
+    assert adapted.predict(ecgs.signals).shape == y.shape
+    with pytest.raises(ValueError, match="groups"):
+        classifier.personalize(reference, **known)
+
+
 def test_a_classifier_with_partial_fit_needs_no_training_set(augmenter, ecgs, y):
     classifier = TwinAugmentedClassifier(SGDClassifier(random_state=0), augmenter)
     classifier.fit(ecgs.signals[:, 0], y)

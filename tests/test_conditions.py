@@ -98,6 +98,28 @@ def test_what_is_negated_is_left_out(said, codes):
 
 
 @pytest.mark.parametrize(
+    ("said", "codes"),
+    [
+        ("Neither LVH nor RVH", set()),
+        ("LBBB is no longer present", set()),
+        ("LBBB has resolved, SR", {"SR"}),
+        ("AF has been excluded", set()),
+        ("AFIB not detected", set()),
+        ("LBBB: none", set()),
+        ("No LBBB - RBBB present", {"CRBBB"}),
+        ("PVC cannot be excluded", {"PVC"}),
+        ("cannot rule out LVH", {"LVH"}),
+        ("Linksschenkelblock ausgeschlossen", set()),
+        ("weder LBBB noch PVC", set()),
+        ("nicht AFIB", set()),
+        ("Kein AV-Block I. Grades, Linksschenkelblock oder VES", set()),
+    ],
+)
+def test_reports_negate_in_many_ways(said, codes):
+    assert set(Condition.parse_report(said).statements) == codes
+
+
+@pytest.mark.parametrize(
     "said", ["ventricular tachycardia", "normal axis", "PVC, nonsense", "999", "🫀", "a\0b"]
 )
 def test_an_unknown_word_names_three_known_ones(said):

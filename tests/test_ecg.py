@@ -1,6 +1,7 @@
 """ECGs as users bring them: what is read, how leads are matched, and what is refused."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from scipy.sparse import csr_array
 
 from ecgtwin.beats import r_peaks
 from ecgtwin.conditions import Condition
+from ecgtwin.datasets import load_example
 from ecgtwin.ecg import ECG, as_ecg, check_reference, read_ecg, write_ecg
 from ecgtwin.exceptions import InputError, QualityWarning
 from ecgtwin.leads import (
@@ -71,6 +73,15 @@ def test_any_rate_is_written_read_and_resampled(tmp_path, rate, index):
     peaks, expected = r_peaks(native), r_peaks(original.signal, rate) * 100 / rate
     assert len(peaks) == len(expected)
     assert np.abs(peaks - expected).max() <= 1
+
+
+def test_a_recording_of_a_patient_is_not_said_to_be_synthetic(tmp_path):
+    ecg = replace(load_example(), comments=("of a colleague",))
+    back = read_ecg(write_ecg(tmp_path / "recording", ecg, synthetic=False))
+    assert back.comments[:2] == ("recording of a patient, written by ecgtwin", "of a colleague")
+    assert back.condition == ecg.condition
+    assert "synthetic" not in " ".join(back.comments)
+    assert "synthetic" in read_ecg(write_ecg(tmp_path / "twin", back)).comments[0]
 
 
 def test_a_written_record_says_that_it_is_synthetic(tmp_path):

@@ -46,6 +46,16 @@ def test_the_same_call_gives_the_same_edit_and_says_what_it_is(generator, record
     assert (one.sampling_rate, one.leads) == (recording.sampling_rate, recording.leads)
 
 
+def test_what_is_added_may_say_age_and_rate_but_must_say_something(generator, recording):
+    one = generator.edit(recording, add="PVC, 80 y, 90 bpm")
+    other = generator.edit(recording, add="PVC", age=80, heart_rate=90)
+    assert one.condition.age == 80
+    assert np.array_equal(one.signal, other.signal)
+    for nothing in ({"add": "no PVC"}, {"remove": ""}):
+        with pytest.raises(InputError, match="names nothing"):
+            generator.edit(recording, **nothing)
+
+
 def test_what_was_added_and_removed_is_nearly_the_recording(generator, recording):
     added = generator.edit(recording, add="AMI")
     back = generator.edit(added, remove="AMI", add="NORM")

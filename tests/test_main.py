@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import wfdb
 
-from ecgtwin import ECGTwinGenerator, read_ecg
+from ecgtwin import ECGTwinGenerator, load_example, read_ecg, write_ecg
 from ecgtwin.__main__ import main
 from ecgtwin.datasets import example_path
 
@@ -101,6 +102,17 @@ def test_training_goes_on_after_a_kill(ptbxl, tmp_path):
     generator = ECGTwinGenerator.from_pretrained(out, n_steps=2)
     assert generator.training_["folds"] == [1]
     assert generator.sample(read_ecg(example_path()), "PVC").shape == (1, 12, 5000)
+
+
+def test_a_single_lead_of_a_patient_is_edited_and_stays_the_patients(tmp_path):
+    watch = replace(load_example().select(["I"]), comments=())
+    write_ecg(tmp_path / "watch", watch, synthetic=False)
+    command = ["edit", str(tmp_path / "watch"), "--add", "PVC", "--strength", "0", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "edits.png").exists()
+    marks = [read_ecg(tmp_path / "out" / f"edit_0{i}").comments[0] for i in range(2)]
+    assert marks[0].startswith("recording of a patient")
+    assert marks[1].startswith("synthetic")
 
 
 def test_edit_writes_a_series_and_its_picture(tmp_path, capsys):

@@ -395,6 +395,22 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
     assert torch.allclose(same, own.residuals[0], atol=1e-5)
 
 
+def test_witnesses_are_not_learned_again(tiny, data, tmp_path, monkeypatch):
+    def fit():
+        networks, settings = copy.deepcopy(tiny.networks_), LoopSettings(n_steps=2)
+        checkpoint = tmp_path / "beats.ckpt"
+        fit_transfer(
+            networks, data, settings, witness_steps=2, batch_size=8, checkpoint=checkpoint, verbose=False
+        )
+        return networks.prior.transfer.state_dict()
+
+    first = fit()
+    assert len(list(tmp_path.glob("witness_*.ckpt"))) == 6
+    monkeypatch.setattr(OwnBeats, "partners", None)  # nothing is drawn any more
+    again = fit()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
 def test_a_critic_tells_what_no_heart_shows_under_these_facts():
     """Waves are up under one fact and down under the other; what is made has them the wrong way round."""
     generator = torch.Generator().manual_seed(0)

@@ -73,6 +73,8 @@ def fit_transfer(
                 of_persons=of_persons,
                 batch_size=batch_size,
                 seed=seed + i,
+                run=f"{data.digest} {seed}",
+                checkpoint=checkpoint and checkpoint.with_stem(f"witness_{of_persons:d}{i}"),
                 verbose=verbose,
             )
             for i, of_widths in enumerate(witness_widths(widths))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -45,6 +46,8 @@ def fit_witness(
     of_persons: bool,
     batch_size: int,
     seed: int,
+    run: str = "",
+    checkpoint: Path | None = None,
     verbose: bool = True,
 ) -> Witness:
     """Train a witness of persons or of conditions on real beats."""
@@ -78,7 +81,15 @@ def fit_witness(
         return reading_loss(found, own.facts[rows])
 
     kind = "persons" if of_persons else "conditions"
-    train(witness, loss, settings, name=f"witness of {kind}", verbose=verbose)
+    train(
+        witness,
+        loss,
+        settings,
+        checkpoint=checkpoint,
+        run=run,
+        name=f"witness of {kind}",
+        verbose=verbose,
+    )
     return witness.requires_grad_(False)
 
 
