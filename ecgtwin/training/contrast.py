@@ -172,8 +172,8 @@ def fit_extractor(
 ) -> float:
     """Train by contrast between persons; keep the weights that retrieve best in `validation`.
 
-    Of the pairs, `true_share` are two recordings of one person; the others are two halves of one recording,
-    of which the second is changed as between two days.
+    Of the pairs, `true_share` are drawn from persons with several recordings, the others from all. Of whom
+    there is a single recording, its two halves are the pair, the second changed as between two days.
 
     What base vectors share with the condition costs, so that two persons with a left bundle branch
     block are no neighbours for it, and one person is, with and without.
