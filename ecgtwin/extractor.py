@@ -18,7 +18,7 @@ from .exceptions import InputError
 from .nn import encode_conditions
 from .recordings import (
     as_conditions,
-    check_batch_size,
+    check_count,
     checked,
     native_batches,
     person_names,
@@ -129,7 +129,8 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed = row_seeds(self.random_state, 1)[0][0]
         before = store.start(self.pretrained, self.architecture, seed)
         networks = before.networks.to(store.find_device(self.device))
-        check_batch_size(self.batch_size)
+        check_count("batch_size", self.batch_size)
+        check_count("max_epochs", self.max_epochs)
         settings = StageSettings(
             extractor_epochs=self.max_epochs,
             extractor_batch=self.batch_size,

@@ -24,7 +24,7 @@ from .provenance import provenance
 from .recordings import (
     Persons,
     as_conditions,
-    check_batch_size,
+    check_count,
     check_same_leads,
     checked,
     held_to,
@@ -158,7 +158,8 @@ class ECGTwinGenerator(PretrainedWeights):
         InputError
             If there are fewer than two persons, or recordings differ in their leads.
         """
-        check_batch_size(self.batch_size)
+        check_count("batch_size", self.batch_size)
+        check_count("max_epochs", self.max_epochs)
         X = checked(self, X, reset=True)
         data = training_data(X, groups, conditions, self.sampling_rate)
         check_same_leads(data.leads)
@@ -229,8 +230,8 @@ class ECGTwinGenerator(PretrainedWeights):
         sex : {"F", "M"}, optional
             Likewise.
         heart_rate : float, optional
-            Beats per minute, met within a percent; by default drawn as the condition and the person's own
-            rate suggest.
+            Beats per minute, met within a percent as far as beats can be told apart (to about 200); by
+            default drawn as the condition and the person's own rate suggest.
         reference_condition : Condition, str, ... or a list of them, optional
             What the reference shows; by default its own ``condition``. A list has one for each reference.
         duration : float, optional
@@ -548,7 +549,7 @@ class ECGTwinGenerator(PretrainedWeights):
     ) -> tuple[Sequence[Condition], Persons, NDArray[np.float32]]:
         """Read what belongs to many persons: conditions asked for, what is their own, native signals."""
         check_is_fitted(self, "networks_")
-        check_batch_size(self.batch_size)
+        check_count("batch_size", self.batch_size)
         if isinstance(references, list):
             if any(isinstance(one, ECG) for one in references):
                 raise InputError(
@@ -573,7 +574,7 @@ class ECGTwinGenerator(PretrainedWeights):
         **options: Any,
     ) -> Request:
         check_is_fitted(self, "networks_")
-        check_batch_size(self.batch_size)
+        check_count("batch_size", self.batch_size)
         settings = self._settings(
             n_steps=n_steps,
             guidance_scale=guidance_scale,

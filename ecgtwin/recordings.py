@@ -313,10 +313,10 @@ def check_same_leads(present: Array) -> None:
         warnings.warn(message, QualityWarning, stacklevel=3)
 
 
-def check_batch_size(batch_size: Any) -> None:
-    """Raise `InputError` unless it is a whole number from 1."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"batch_size must be a whole number from 1, got {shown(batch_size)}")
+def check_count(name: str, value: Any) -> None:
+    """Raise `InputError` unless a parameter is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be a whole number from 1, got {shown(value)}")
 
 
 def check_groups(groups: Any, n: int) -> NDArray[Any]:

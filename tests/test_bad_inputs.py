@@ -518,7 +518,8 @@ def _(bench):
                 write_dir=str(bench.folder))  # fmt: skip
     windows = list(read_windows(bench.folder / "holter", max_windows=5))
     assert [window.signal.shape for window in windows] == [(12, 1000)] * 5
-    assert bench.sample(bench.folder / "holter").shape == (1, 12, 1000)
+    for reference in (bench.folder / "holter", [bench.folder / "holter", NATIVE]):
+        assert bench.sample(reference, reference_condition="SR").shape == (1, 12, 1000)
 
 
 @row(43, "unequal lengths")

@@ -1,9 +1,18 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from ecgtwin import ECG, ConditionError, ECGTwinGenerator, InputError, QualityWarning, lead_residual
+from ecgtwin import (
+    ECG,
+    ConditionError,
+    ECGTwinGenerator,
+    IndividualBaseExtractor,
+    InputError,
+    QualityWarning,
+    lead_residual,
+)
 from ecgtwin.beats import heart_rate
 from ecgtwin.leads import LEADS
 
@@ -279,6 +288,27 @@ def test_fit_takes_any_array_and_warns_of_what_it_lacks(ecgs, X, words):
     with pytest.warns(QualityWarning, match=words):
         generator.fit(X(ecgs.signals[:4]), groups=ecgs.groups[:4])
     assert np.isfinite(generator.sample(None, random_state=0)).all()
+
+
+@pytest.mark.parametrize("kind", [ECGTwinGenerator, IndividualBaseExtractor])
+@pytest.mark.parametrize(("name", "value"), [("max_epochs", 0), ("max_epochs", 1.5), ("batch_size", -1)])
+def test_sizes_of_a_fit_are_whole_numbers(ecgs, kind, name, value):
+    with pytest.raises(InputError, match=f"{name} must be a whole number from 1, got"):
+        kind(architecture="tiny", **{name: value}).fit(ecgs.signals, groups=ecgs.groups)
+
+
+def test_many_persons_are_one_array(tiny, ecgs):
+    with pytest.raises(InputError, match="one array"):
+        tiny.sample_each([ECG(signal) for signal in ecgs.signals[:2]], ["PVC", "SR"])
+    with pytest.raises(InputError, match="a single text"):
+        tiny.sample_each(ecgs.signals[:2], "PVC")
+    rows = pd.DataFrame({"scp_codes": ["{'PVC': 100.0}", "{'SR': 0.0}"], "age": [60, 70], "sex": [0, 1]})
+    alike = [tiny.sample_each(ecgs.signals[:2], known, random_state=0) for known in (rows, list_of(rows))]
+    assert np.array_equal(*alike)
+
+
+def list_of(rows):
+    return [row for _, row in rows.iterrows()]
 
 
 def test_fit_without_groups_warns(ecgs):
