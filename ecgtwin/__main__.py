@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sample(args: argparse.Namespace) -> None:
     import time
+    import warnings
 
     from .datasets import load_example
     from .ecg import write_ecg
@@ -167,7 +168,9 @@ def _sample(args: argparse.Namespace) -> None:
     if args.npz:
         write_npz(args.out / "twins", twins)
     picture = args.out / "twins.png"
-    seen = as_references(reference, generator.sampling_rate)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all was said when it was read before
+        seen = as_references(reference, generator.sampling_rate)[0]
     plot_twins(seen, twins[:1]).savefig(picture, dpi=150)
 
     print(f"reference    {seen.heart_rate:5.0f} bpm   {seen.condition}")

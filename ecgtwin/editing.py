@@ -16,7 +16,7 @@ from .conditions import STATEMENTS, Condition, statement_table
 from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
-from .exceptions import InputError, QualityWarning
+from .exceptions import InputError, QualityWarning, shown
 from .given import conditioning
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import LEADS, independent_leads, resample, twelve_leads
@@ -100,7 +100,7 @@ class Edit:
             coming, going = Condition.parse(add), Condition.parse(remove)
             for name, said, found in (("add", add, coming), ("remove", remove, going)):
                 if said is not None and found == Condition():
-                    raise InputError(f"{name} names nothing: {said!r}")
+                    raise InputError(f"{name} names nothing: {shown(said)}")
             for name, value in changes.items():
                 changes[name] = getattr(coming, name) if value is None else value
             target = Condition.parse(changed(own, coming.statements, going.statements), **changes)
