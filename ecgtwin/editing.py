@@ -163,8 +163,8 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
         )
         timing = {"pr": measured.pr_ms + pr, "qt": measured.qt_ms + qt}
         if pr:  # is all that there is to a long PR, so both sides of the difference have it
-            shown = _LONG_PR & {*wanted.target.statements}
-            own = changed(own, tuple(sorted(shown)), tuple(_LONG_PR - shown))
+            asked = _LONG_PR & {*wanted.target.statements}
+            own = changed(own, tuple(sorted(asked)), tuple(_LONG_PR - asked))
     # Heart rate is the beats' places, which both sides of the difference share.
     rate = float(np.clip(mean_rate(new_peaks), 20, 300))
     sides = [one.replace(heart_rate=rate) for one in (own, wanted.target)]

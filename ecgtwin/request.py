@@ -15,7 +15,7 @@ from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning, shown
 from .leads import LEADS
 from .memory import check_fits
-from .recordings import as_references
+from .recordings import as_references, check_count
 
 USUAL_STEPS, USUAL_SCALE = 1000, 20.0
 """Above these a setting is drawn with a warning."""
@@ -93,8 +93,7 @@ class Request:
     ) -> Self:
         """Check everything that was asked for, before anything is drawn."""
         seconds = check_duration(duration)
-        if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
-            raise InputError(f"n_samples must be a whole number from 1, got {shown(n_samples)}")
+        check_count("n_samples", n_samples)
         references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
         asked = Condition.parse(condition, age=age, sex=sex, heart_rate=heart_rate)
         for ecg in references:
@@ -134,8 +133,7 @@ def native_length(seconds: float | None) -> int:
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Raise `InputError` unless steps and scales can be used; return them."""
     steps = settings["n_steps"]
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(f"n_steps must be a whole number from 1, got {shown(steps)}")
+    check_count("n_steps", steps)
     if steps > USUAL_STEPS:
         _warn(f"n_steps={steps}: more than {USUAL_STEPS} steps take long and change nothing")
     for key in ("guidance_scale", "person_scale", "noise_scale"):

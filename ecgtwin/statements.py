@@ -84,21 +84,11 @@ _NEGATED_AFTER = tuple(
     )
 )
 _COPULAS = frozenset({"is", "are", "was", "were", "has", "have", "been", "ist", "sind", ":"})
+"""What may stand between a statement and what denies it."""
 _AFTER_NEGATION = frozenset(
     {
-        "evidence",
-        "of",
-        "sign",
-        "any",
-        "significant",
-        "definite",
-        "acute",
-        "hinweis",
-        "auf",
-        "zeichen",
-        "or",
-        "oder",
-        "noch",
+        *("evidence", "of", "sign", "any", "significant", "definite", "acute", "or"),
+        *("hinweis", "auf", "zeichen", "oder", "noch"),
     }
 )
 _SEXES: dict[str, str] = {

@@ -303,12 +303,9 @@ def test_many_persons_are_one_array(tiny, ecgs):
     with pytest.raises(InputError, match="a single text"):
         tiny.sample_each(ecgs.signals[:2], "PVC")
     rows = pd.DataFrame({"scp_codes": ["{'PVC': 100.0}", "{'SR': 0.0}"], "age": [60, 70], "sex": [0, 1]})
-    alike = [tiny.sample_each(ecgs.signals[:2], known, random_state=0) for known in (rows, list_of(rows))]
+    one_by_one = [row for _, row in rows.iterrows()]
+    alike = [tiny.sample_each(ecgs.signals[:2], known, random_state=0) for known in (rows, one_by_one)]
     assert np.array_equal(*alike)
-
-
-def list_of(rows):
-    return [row for _, row in rows.iterrows()]
 
 
 def test_fit_without_groups_warns(ecgs):

@@ -128,9 +128,8 @@ def fit_networks(
             networks.extractor, data, loop, validation=validation, batch_size=batch, **common("extractor")
         )
     if "rhythm" in stages:
-        n_steps = settings.rhythm_epochs * -(
-            -10 * len(data) // rhythms.BATCH
-        )  # about ten intervals a recording
+        intervals = 10 * len(data)  # about
+        n_steps = settings.rhythm_epochs * -(-intervals // rhythms.BATCH)
         loop = LoopSettings(n_steps, learning_rate=2e-3)
         scores["rhythm"] = rhythms.fit_rhythm(networks.rhythm, data, loop, seed=seed, verbose=verbose)
     if "beats" in stages:
