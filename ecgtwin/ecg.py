@@ -126,23 +126,23 @@ class ECG:
 
         A flat lead is not there: its electrode was off.
         """
-        return self._native
+        return self._native[:2]
 
     @cached_property
-    def _native(self) -> tuple[Array, NDArray[np.bool_]]:
+    def _native(self) -> tuple[Array, NDArray[np.bool_], float]:
+        """What `native` returns, and by how many mV the baseline wandered."""
         names = np.array(self.leads or LEADS)
         alive = ~flat_leads(self.signal)
         signal, present = complete_leads(self.signal[alive], names[alive].tolist())
-        return without_wander(resample(signal, self.sampling_rate, NATIVE_RATE)), present
+        calm, wander = without_wander(resample(signal, self.sampling_rate, NATIVE_RATE))
+        return calm, present, wander
 
     @cached_property
     def findings(self) -> tuple[str, ...]:
         """What to know before it is used as a reference, in words: flat or clipped leads, hum, wander, ..."""
-        leads = tuple(self.leads or LEADS)
-        return (
-            *self.notes,
-            *findings(self.signal, leads, self.sampling_rate, self.native()[0], self.native_peaks),
-        )
+        leads, (native, _, wander) = tuple(self.leads or LEADS), self._native
+        found = findings(self.signal, leads, self.sampling_rate, native, self.native_peaks, wander)
+        return (*self.notes, *found)
 
     def select(self, leads: Iterable[str]) -> ECG:
         """Return the ECG with these leads, in this order; limb leads are computed where possible."""

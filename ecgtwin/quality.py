@@ -113,7 +113,7 @@ def refused_rhythm(native: Array, present: NDArray[np.bool_], peaks: Array, rate
 
 
 def findings(
-    signal: Array, leads: Sequence[str], rate: float, native: Array, peaks: Array
+    signal: Array, leads: Sequence[str], rate: float, native: Array, peaks: Array, wander: float
 ) -> tuple[str, ...]:
     """Return what the caller should know of an ECG that can be used, in words."""
     found = []
@@ -138,7 +138,7 @@ def findings(
         found.append(f"leads {leads[one]} and {leads[other]} are the same signal")
     if hum := _hum_share(signal[alive], rate):
         found.append(f"mains hum of 50 or 60 Hz makes up {hum:.0%} of the power")
-    if (wander := _wander(signal, rate)) > WANDER_MILLIVOLTS:  # of real recordings 108 of 2,183
+    if wander > WANDER_MILLIVOLTS:  # of real recordings 108 of 2,183
         found.append(f"the baseline wanders by {wander:.1f} mV; it is high-pass filtered")
     if spikes := _pacing_spikes(signal[alive], rate):
         found.append(f"{spikes} spikes as of a pacemaker; they are kept")
@@ -178,11 +178,16 @@ def filled_gaps(signal: Array, rate: float) -> tuple[Array, int]:
     return filled, count
 
 
-def without_wander(native: Array) -> Array:
-    """Return a native signal, high-pass filtered where its baseline wanders by more than 2 mV."""
-    if native.shape[-1] < 50 or _wander(native, _RATE) <= WANDER_MILLIVOLTS:
-        return native
-    return (native - _baseline(native, _RATE)).astype(native.dtype)
+def without_wander(native: Array) -> tuple[Array, float]:
+    """Return a native signal, high-pass filtered if its baseline wanders by more than 2 mV, and by how many.
+
+    By none where it is too short to tell.
+    """
+    if native.shape[-1] < 50:
+        return native, 0.0
+    baseline = filtered(native, 0.5, "low", _RATE, padtype="even")
+    wander = float(np.ptp(baseline, axis=-1).max())
+    return (native - baseline).astype(native.dtype) if wander > WANDER_MILLIVOLTS else native, wander
 
 
 def beats_alike(signal: Array, peaks: Array) -> float:
@@ -211,12 +216,12 @@ def sharpness(native: Array) -> float:
 
 def clipped_share(lead: Array) -> float:
     """Return the share of samples that lie at a lead's highest or lowest value, two or more in a row."""
-    at_rail, middle = 0, np.median(lead)
+    at_rail = 0
     for rail in (lead.max(), lead.min()):
-        if abs(rail - middle) < 0.2 * np.ptp(lead):  # where a quiet line lies
-            continue
         at = np.concatenate([[False], lead == rail, [False]])
-        at_rail += int((at[1:-1] & (at[:-2] | at[2:])).sum())
+        in_a_row = int((at[1:-1] & (at[:-2] | at[2:])).sum())
+        if in_a_row and abs(rail - np.median(lead)) >= 0.2 * np.ptp(lead):  # nearer lies a quiet line
+            at_rail += in_a_row
     return at_rail / len(lead)
 
 
@@ -259,14 +264,6 @@ def _typical_quick_share(native: Array) -> float:
 
 def _centred(signal: Array) -> Array:
     return np.asarray(signal, dtype=np.float64) - np.mean(signal, axis=1, keepdims=True, dtype=np.float64)
-
-
-def _baseline(signal: Array, rate: float) -> Array:
-    return filtered(signal, 0.5, "low", rate, padtype="even")
-
-
-def _wander(signal: Array, rate: float) -> float:
-    return float(np.ptp(_baseline(signal, rate), axis=-1).max())
 
 
 def _duplicates(signal: Array, alive: Array) -> list[tuple[int, int]]:
