@@ -581,13 +581,12 @@ def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_ma
     before = (latents(networks, **once) - wanted).square().mean()
     settings = LoopSettings(n_steps=150, learning_rate=5e-3, ema_decay=0.95)
     fit_few_steps(
-        networks,
-        data,
+        FlowData(networks, data),
         settings,
         n_steps=3,
         guidance_scale=2.0,
         person_scale=2.0,
-        batch_size=24,
+        batch_size=16,
         verbose=False,
     )
     after = (latents(networks, **once) - wanted).square().mean()
@@ -600,9 +599,8 @@ def test_what_another_teacher_taught_is_not_gone_on_with(tiny, data, tmp_path, f
 
     def distil(networks):
         settings, checkpoint = LoopSettings(n_steps=1), tmp_path / "taught.ckpt"
-        return fit(
-            networks, data, settings, n_steps=2, batch_size=4, checkpoint=checkpoint, verbose=False, **scales
-        )
+        flow = FlowData(networks, data)
+        return fit(flow, settings, n_steps=2, batch_size=4, checkpoint=checkpoint, verbose=False, **scales)
 
     networks = copy.deepcopy(tiny.networks_)
     distil(copy.deepcopy(networks))
@@ -615,9 +613,10 @@ def test_what_another_teacher_taught_is_not_gone_on_with(tiny, data, tmp_path, f
 
 def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
     networks = copy.deepcopy(tiny.networks_)
-    teach = LoopSettings(n_steps=60, learning_rate=3e-3, ema_decay=0.95)
+    teach = LoopSettings(n_steps=30, learning_rate=3e-3, ema_decay=0.95)
     scales = {"guidance_scale": 2.0, "person_scale": 2.0}
-    fit_few_steps(networks, data, teach, n_steps=2, **scales, batch_size=24, verbose=False)
+    flow = FlowData(networks, data)
+    fit_few_steps(flow, teach, n_steps=2, **scales, batch_size=12, verbose=False)
     persons = Persons.of(networks, data.signals[:8], data.leads[:8], data.conditions[:8])
     seeds = row_seeds(0, 8)
 
@@ -634,5 +633,5 @@ def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
     wanted = latents(2)
     before = (latents(1) - wanted).square().mean()
     settings = LoopSettings(n_steps=80, learning_rate=5e-3, ema_decay=0.95)
-    fit_half_the_steps(networks, data, settings, n_steps=1, batch_size=24, verbose=False)
+    fit_half_the_steps(flow, settings, n_steps=1, batch_size=12, verbose=False)
     assert (latents(1) - wanted).square().mean() < 0.7 * before

@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..diffusion import guided, noise_like, time_grid
 from ..diffusion.flow import Predict, sample_times
-from ..nn import TwinNetworks
-from .data import TrainingData, step_generators
-from .flows import TRUE_SHARE, FlowData, draw_targets
+from .data import step_generators
+from .flows import TRUE_SHARE, Drawn, FlowData, draw_targets
 from .graphs import Asked, Evaluations
 from .loop import LoopSettings, train
 from .pairs import PairSampler
@@ -39,9 +40,17 @@ OTHER_STEPS = (2, 3, 6, 8, 12)
 """Numbers of steps that are taught beside the one asked for, so that all can be chosen."""
 
 
+class _Lesson(NamedTuple):
+    """Steps from `x`, from times to others (None: infinitesimal), and the prediction that leads there."""
+
+    x: Tensor
+    begin: Tensor
+    until: Tensor | None
+    wanted: Tensor
+
+
 def fit_few_steps(
-    networks: TwinNetworks,
-    data: TrainingData,
+    flow: FlowData,
     settings: LoopSettings,
     *,
     n_steps: int,
@@ -57,15 +66,11 @@ def fit_few_steps(
     Half of the examples are steps of this length, a quarter of other lengths, and a quarter infinitesimal:
     the guided flow itself.
     """
+    networks = flow.networks
     teacher = copy.deepcopy(networks.denoiser).requires_grad_(False).eval()
-    known, learned = Evaluations(teacher), Evaluations(networks.denoiser)
-    flow = FlowData(networks, data, seed)
-    pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
+    known = Evaluations(teacher)
 
-    def loss(step: int) -> Tensor:
-        rng, generator = step_generators(seed, step)
-        rows, references = draw_targets(data, pairs, batch_size, rng)
-        drawn = flow.draw(rows, references, rng)
+    def lesson(drawn: Drawn, generator: torch.Generator) -> _Lesson:
         clean = drawn.clean
         corners: dict[int, Asked] = {}
 
@@ -83,35 +88,27 @@ def fit_few_steps(
         other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
         times = _draw_times(len(clean), (n_steps, n_steps, other, None)[kind], generator).to(clean.device)
         begin, end = times[:, 0], times[:, -1]
-        noise = noise_like(clean, generator)
-        x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
-        until: Tensor | None = end
-        with torch.no_grad():
-            predict = guided(denoise, guidance_scale, person_scale)
-            if times.shape[1] == 1:
-                wanted, until = predict(x, begin), None
-            else:
-                # The prediction whose Euler step lands there; of the last step it is the landing itself.
-                share = ((1 - begin) / (end - begin))[:, None, None]
-                wanted = x + share * (_solve(predict, x, times) - x)
-        found = learned(x, begin, drawn.asked, until)
-        error = (found - wanted) / (1 - begin)[:, None, None]
-        return error.square().mean()
+        x = _noisy(clean, begin, generator)
+        predict = guided(denoise, guidance_scale, person_scale)
+        if times.shape[1] == 1:
+            return _Lesson(x, begin, None, predict(x, begin))
+        return _Lesson(x, begin, end, _prediction(x, begin, end, _solve(predict, x, times)))
 
-    return train(
-        networks.denoiser,
-        loss,
+    return _teach(
+        flow,
+        lesson,
         settings,
+        batch_size=batch_size,
+        seed=seed,
         checkpoint=checkpoint,
-        run=f"{data.digest} {_digest(teacher)} {seed} {n_steps} {guidance_scale} {person_scale}",
+        run=f"{_digest(teacher)} {seed} {n_steps} {guidance_scale} {person_scale}",
         name="few steps",
         verbose=verbose,
     )
 
 
 def fit_half_the_steps(
-    networks: TwinNetworks,
-    data: TrainingData,
+    flow: FlowData,
     settings: LoopSettings,
     *,
     n_steps: int,
@@ -125,45 +122,84 @@ def fit_half_the_steps(
     Five of eight examples are steps of this length, the others what the teacher knows already, as it goes
     them: its own steps, those of other lengths, and infinitesimal ones.
     """
-    teacher = copy.deepcopy(networks.denoiser).requires_grad_(False).eval()
-    known, learned = Evaluations(teacher), Evaluations(networks.denoiser)
-    flow = FlowData(networks, data, seed)
-    pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
+    teacher = copy.deepcopy(flow.networks.denoiser).requires_grad_(False).eval()
+    known = Evaluations(teacher)
 
-    def loss(step: int) -> Tensor:
-        rng, generator = step_generators(seed + 1, step)
-        rows, references = draw_targets(data, pairs, batch_size, rng)
-        drawn = flow.draw(rows, references, rng)
+    def lesson(drawn: Drawn, generator: torch.Generator) -> _Lesson:
         clean = drawn.clean
         case = int(torch.randint(8, (), generator=generator))
         other = OTHER_STEPS[int(torch.randint(len(OTHER_STEPS), (), generator=generator))]
         n, substeps = (n_steps, 2) if case < 5 else ((2 * n_steps, other, None)[case - 5], 1)
         times = _draw_times(len(clean), n, generator, substeps).to(clean.device)
-        begin, end = times[:, 0], times[:, -1] if n else None
-        noise = noise_like(clean, generator)
-        x = begin[:, None, None] * clean + (1 - begin[:, None, None]) * noise
-        with torch.no_grad():
-            if end is None:
-                wanted = known(x, begin, drawn.asked)
-            else:
-                landing = x
-                for now, then in pairwise(times.unbind(1)):
-                    share = ((then - now) / (1 - now))[:, None, None]
-                    landing = landing + share * (known(landing, now, drawn.asked, then) - landing)
-                wanted = x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
-        found = learned(x, begin, drawn.asked, end)
-        error = (found - wanted) / (1 - begin)[:, None, None]
-        return error.square().mean()
+        begin, end = times[:, 0], times[:, -1]
+        x = _noisy(clean, begin, generator)
+        if n is None:
+            return _Lesson(x, begin, None, known(x, begin, drawn.asked))
+        landing = x
+        for now, then in pairwise(times.unbind(1)):
+            share = ((then - now) / (1 - now))[:, None, None]
+            landing = landing + share * (known(landing, now, drawn.asked, then) - landing)
+        return _Lesson(x, begin, end, _prediction(x, begin, end, landing))
 
-    return train(
-        networks.denoiser,
-        loss,
+    return _teach(
+        flow,
+        lesson,
         settings,
+        batch_size=batch_size,
+        seed=seed + 1,
         checkpoint=checkpoint,
-        run=f"{data.digest} {_digest(teacher)} {seed} half {n_steps}",
+        run=f"{_digest(teacher)} {seed} half {n_steps}",
         name="half the steps",
         verbose=verbose,
     )
+
+
+def _teach(
+    flow: FlowData,
+    lesson: Callable[[Drawn, torch.Generator], _Lesson],
+    settings: LoopSettings,
+    *,
+    batch_size: int,
+    seed: int,
+    checkpoint: Path | None,
+    run: str,
+    name: str,
+    verbose: bool,
+) -> float:
+    """Teach the denoiser lessons about batches of the flow."""
+    denoiser, data = flow.networks.denoiser, flow.data
+    learned = Evaluations(denoiser)
+    pairs = PairSampler(data.groups, true_share=TRUE_SHARE)
+
+    def loss(step: int) -> Tensor:
+        rng, generator = step_generators(seed, step)
+        drawn = flow.draw(*draw_targets(data, pairs, batch_size, rng), rng)
+        with torch.no_grad():
+            one = lesson(drawn, generator)
+        found = learned(one.x, one.begin, drawn.asked, one.until)
+        error = (found - one.wanted) / (1 - one.begin)[:, None, None]
+        return error.square().mean()
+
+    return train(
+        denoiser,
+        loss,
+        settings,
+        checkpoint=checkpoint,
+        run=f"{data.digest} {run}",
+        name=name,
+        verbose=verbose,
+    )
+
+
+def _noisy(clean: Tensor, time: Tensor, generator: torch.Generator) -> Tensor:
+    """Return clean latents on their way from noise, at times ``(n,)``."""
+    t = time[:, None, None]
+    return t * clean + (1 - t) * noise_like(clean, generator)
+
+
+def _prediction(x: Tensor, begin: Tensor, end: Tensor, landing: Tensor) -> Tensor:
+    """Return the prediction whose Euler step from x lands there; of a last step it is the landing itself."""
+    return x + ((1 - begin) / (end - begin))[:, None, None] * (landing - x)
 
 
 def _digest(teacher: nn.Module) -> str:

@@ -208,19 +208,18 @@ def draw_dropped(conditions: ConditionArrays, rng: np.random.Generator) -> tuple
 
 
 def fit_denoiser(
-    networks: TwinNetworks,
-    data: TrainingData,
+    flow: FlowData,
     settings: LoopSettings,
     *,
-    validation: TrainingData | None = None,
+    validation: FlowData | None = None,
     batch_size: int = 128,
     seed: int = 0,
     checkpoint: Path | None = None,
     verbose: bool = True,
 ) -> float:
     """Train the flow; keep the weights that recover the recordings of `validation` best."""
-    pairs, evaluations = PairSampler(data.groups, true_share=TRUE_SHARE), Evaluations(networks.denoiser)
-    flow = FlowData(networks, data, seed)
+    data, denoiser = flow.data, flow.networks.denoiser
+    pairs, evaluations = PairSampler(data.groups, true_share=TRUE_SHARE), Evaluations(denoiser)
 
     def batch_loss(of: FlowData, through: Evaluations, rows: Any, references: Any, seeds: Any) -> Tensor:
         drawn = of.draw(rows, references, seeds[0])
@@ -233,9 +232,8 @@ def fit_denoiser(
 
     score = None
     if validation is not None:
-        held = FlowData(networks, validation, seed)
-        order = np.random.default_rng(0).permutation(len(validation))[:1024]
-        references = PairSampler(validation.groups).partners(order, np.random.default_rng(1))
+        order = np.random.default_rng(0).permutation(len(validation.data))[:1024]
+        references = PairSampler(validation.data.groups).partners(order, np.random.default_rng(1))
 
         def score(average: torch.nn.Module) -> float:
             total, scored = 0.0, Evaluations(cast(Denoiser, average))
@@ -243,11 +241,11 @@ def fit_denoiser(
                 for i in range(0, len(order), 128):
                     rows = slice(i, i + 128)
                     seeds = step_generators(seed + 1, i)
-                    total += float(batch_loss(held, scored, order[rows], references[rows], seeds).sum())
+                    total += float(batch_loss(validation, scored, order[rows], references[rows], seeds).sum())
             return -total / len(order)
 
     return train(
-        networks.denoiser,
+        denoiser,
         loss,
         settings,
         checkpoint=checkpoint,

@@ -16,7 +16,7 @@ from . import expectations, rhythms
 from .contrast import fit_extractor
 from .data import TrainingData
 from .distillation import fit_few_steps, fit_half_the_steps
-from .flows import fit_denoiser, fit_electrodes
+from .flows import FlowData, fit_denoiser, fit_electrodes
 from .loop import LoopSettings
 from .transfers import fit_transfer
 
@@ -154,8 +154,9 @@ def fit_networks(
             batch_size=batch,
             **common("beats"),
         )
+    if {"denoiser", "distillation"} & set(stages):
+        flow, batch = FlowData(networks, data, seed), min(settings.denoiser_batch, len(data))
     if "denoiser" in stages:
-        batch = min(settings.denoiser_batch, len(data))
         loop = LoopSettings(
             n_steps=settings.denoiser_epochs * -(-len(data) // batch),
             minutes=settings.denoiser_minutes,
@@ -165,11 +166,9 @@ def fit_networks(
             bf16=settings.bf16,
             checkpoint_seconds=settings.checkpoint_seconds,
         )
-        scores["denoiser"] = fit_denoiser(
-            networks, data, loop, validation=validation, batch_size=batch, **common("denoiser")
-        )
+        held = None if validation is None else FlowData(networks, validation, seed)
+        scores["denoiser"] = fit_denoiser(flow, loop, validation=held, batch_size=batch, **common("denoiser"))
     if "distillation" in stages:
-        batch = min(settings.denoiser_batch, len(data))
         loop = LoopSettings(
             n_steps=settings.distillation_epochs * -(-len(data) // batch),
             minutes=None if settings.distillation_minutes is None else 0.75 * settings.distillation_minutes,
@@ -179,9 +178,7 @@ def fit_networks(
         )
         taught = asdict(settings.distilled)
         n_steps = taught.pop("n_steps")
-        fit_few_steps(
-            networks, data, loop, n_steps=2 * n_steps, **taught, batch_size=batch, **common("distillation")
-        )
+        fit_few_steps(flow, loop, n_steps=2 * n_steps, **taught, batch_size=batch, **common("distillation"))
         # From itself it learns in a third of the time what is left to learn.
         loop = replace(
             loop,
@@ -190,6 +187,6 @@ def fit_networks(
             ema_decay=0.995,
         )
         scores["distillation"] = fit_half_the_steps(
-            networks, data, loop, n_steps=n_steps, batch_size=batch, **common("half")
+            flow, loop, n_steps=n_steps, batch_size=batch, **common("half")
         )
     return scores
