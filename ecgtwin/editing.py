@@ -323,7 +323,8 @@ def difference(
         ends = heun(flow(networks, given, settings), noise.expand(2, -1, -1), times)
         moved = networks.autoencoder.decode(ends[1:] - ends[:1])
         places = Places.of(given.offsets[:1])
-        usual = usual_beats(torch.from_numpy(window[None]).to(device), places) | given.paced.any()
+        paced = given.paced.any()[None]
+        usual = usual_beats(torch.from_numpy(window[None]).to(device), places, paced)
         moved = with_typical_beat(moved, places, expected[1:] - expected[:1], shares[1:], usual)
         change = moved[0, :, :seen].cpu().numpy()
         ramp = np.minimum(np.arange(seen) + 1, np.arange(seen, 0, -1)).astype(np.float32)

@@ -117,10 +117,11 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]]))
     # What a statement moves in the typical beat, it moves by two ways: as `decode` joins them.
     beat_places = Places.of(given.offsets[1:])
-    usual = usual_beats(networks.autoencoder.decode(x).expand(len(codes), -1, -1), beat_places)
+    drawn_leads = networks.autoencoder.decode(x).expand(len(codes), -1, -1)
+    usual = usual_beats(drawn_leads, beat_places, given.paced[:1].expand(len(codes)))
     beats, beat_shares = counterfactual_beats(networks, given, settings)
     parts[: len(codes)] = with_typical_beat(
-        parts[: len(codes)], beat_places, beats[:1] - beats[1:], beat_shares[:1], usual | given.paced[0]
+        parts[: len(codes)], beat_places, beats[:1] - beats[1:], beat_shares[:1], usual
     )
     like, rate = request.like, request.sampling_rate
     twin_leads = decode(networks, x, given[:1], seed, settings)

@@ -87,9 +87,7 @@ def steady_beats(leads: Tensor, places: Places, variation: float, one_origin: Te
     at = places.windows(-_STEADY_BEFORE, _STEADY_AFTER)
     beats = _cut(leads, at)
     complexes = _centred(beats[..., _STEADY_BEFORE + _COMPLEX[0] : _STEADY_BEFORE + _COMPLEX[1]])
-    alike = _of_usual_origin(complexes, places)
-    if one_origin is not None:
-        alike = alike | (one_origin[:, None] & places.there)
+    alike = _of_usual_origin(complexes, places, one_origin)
     whole = (places.peaks >= 5 - _QRS[0]) & (places.peaks < length - _QRS[1] - 5)
     like = alike & whole
     count = like.sum(dim=1)
@@ -115,9 +113,12 @@ def steady_beats(leads: Tensor, places: Places, variation: float, one_origin: Te
     return leads.scatter_add(2, _indices(at, leads), -rest.flatten(2))
 
 
-def usual_beats(leads: Tensor, places: Places) -> Tensor:
-    """Tell which beats of each signal ``(n, 8, t)`` have the origin that most have, of an equal QRS."""
-    return _of_usual_origin(_centred(_cut(leads, places.windows(*_COMPLEX))), places)
+def usual_beats(leads: Tensor, places: Places, one_origin: Tensor | None = None) -> Tensor:
+    """Tell which beats ``(n, k)`` of signals ``(n, 8, t)`` have the origin that most have, of an equal QRS.
+
+    All of them have where bool ``(n,)`` says that they have one origin, as in `steady_beats`.
+    """
+    return _of_usual_origin(_centred(_cut(leads, places.windows(*_COMPLEX))), places, one_origin)
 
 
 def _cut(leads: Tensor, at: Tensor) -> Tensor:
@@ -136,13 +137,14 @@ def _centred(complexes: Tensor) -> Tensor:
     return rows - rows.mean(dim=2, keepdim=True)
 
 
-def _of_usual_origin(complexes: Tensor, places: Places) -> Tensor:
-    """Which complexes ``(n, k, d)`` are like the median one, ``(n, k)``."""
+def _of_usual_origin(complexes: Tensor, places: Places, one_origin: Tensor | None) -> Tensor:
+    """Which complexes ``(n, k, d)`` are like the median one, or said to be, ``(n, k)``."""
     unknown = ~places.there[:, :, None]
     usual = _median(complexes.masked_fill(unknown, torch.nan).transpose(1, 2)).nan_to_num()
     scale = complexes.norm(dim=2) * usual.norm(dim=1, keepdim=True)
-    likeness = (complexes * usual[:, None]).sum(dim=2)
-    return (likeness > _SAME_ORIGIN * scale.clamp(min=1e-9)) & places.there
+    alike = (complexes * usual[:, None]).sum(dim=2) > _SAME_ORIGIN * scale.clamp(min=1e-9)
+    alike = alike if one_origin is None else alike | one_origin[:, None]
+    return alike & places.there
 
 
 def _most_alike(complexes: Tensor, among: Tensor) -> Tensor:

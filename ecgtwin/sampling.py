@@ -193,8 +193,7 @@ def decode(
     beats, shares = counterfactual_beats(networks, given, settings)
     paced = given.paced
     clean = cleaned(steady_beats(leads, places, settings["beat_variation"], paced))
-    usual = usual_beats(clean, places) | paced[:, None]
-    leads = with_typical_beat(clean, places, beats, shares, usual)
+    leads = with_typical_beat(clean, places, beats, shares, usual_beats(clean, places, paced))
     if settings["noise_scale"]:
         drawn = row_electrodes(seeds, len(ELECTRODES), leads.shape[-1])
         normals, white = (torch.from_numpy(part).to(leads) for part in drawn)
