@@ -84,7 +84,7 @@ def load_ptbxl(path: str | Path, *, folds: Sequence[int] | None = None, n_jobs: 
     if not rows:
         raise InputError(f"no record of folds {', '.join(map(str, wanted))} in {table}")
     chunks = [rows[i : i + 500] for i in range(0, len(rows), 500)]
-    read = Parallel(n_jobs=n_jobs)(
+    read = Parallel(n_jobs=n_jobs if len(chunks) > 1 else 1)(  # processes take seconds to start
         delayed(_read_records)(root, [r["filename_lr"] for r in chunk]) for chunk in chunks
     )
     signals = np.concatenate([signals for signals, _ in read])

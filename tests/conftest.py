@@ -28,10 +28,10 @@ def tiny(ecgs):
     return generator.fit(ecgs.signals, groups=ecgs.groups, conditions=ecgs.conditions)
 
 
-@pytest.fixture
-def ptbxl(ecgs, tmp_path):
-    """The simulated people in PTB-XL's layout, two of them in the validation fold."""
-    root = tmp_path / "ptbxl"
+@pytest.fixture(scope="session")
+def ptbxl(ecgs, tmp_path_factory):
+    """The simulated people in PTB-XL's layout, two of them in the validation fold; not to be changed."""
+    root = tmp_path_factory.mktemp("simulated") / "ptbxl"
     (root / "records100").mkdir(parents=True)
     rows = []
     for i, (ecg, condition) in enumerate(zip(ecgs.signals, ecgs.conditions, strict=True)):

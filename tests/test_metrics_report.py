@@ -23,17 +23,17 @@ KEYS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def in_this_process():
     import joblib
 
     with joblib.parallel_backend("sequential"):
         yield
 
 
-@pytest.fixture
-def report(tiny, ptbxl, tmp_path):
-    return small_report(tiny, ptbxl, tmp_path)
+@pytest.fixture(scope="module")
+def report(in_this_process, tiny, ptbxl, tmp_path_factory):
+    return small_report(tiny, ptbxl, tmp_path_factory.mktemp("report"))
 
 
 def small_report(tiny, ptbxl, tmp_path, **options):
