@@ -5,6 +5,7 @@ The whole build is ``python -m sphinx -W -n -b html docs docs/_build/html``; wha
 
 import ast
 import doctest
+import importlib
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -128,3 +129,12 @@ def test_examples_of_the_gallery_are_there():
         assert (ROOT / "examples" / f"{name}.py").is_file()
     for path in (ROOT / "examples").glob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path.name} says nothing"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=name_of)
+def test_examples_import_what_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "ecgtwin":
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
