@@ -6,7 +6,7 @@ from .augment import TwinAugmenter
 from .classifier import TwinAugmentedClassifier
 from .comparison import plot_beats, plot_series
 from .conditions import Condition
-from .datasets import load_example, load_ptbxl
+from .datasets import load_example, load_ptbxl, load_wfdb_folder
 from .ecg import ECG, as_ecg, read_ecg, read_windows, write_ecg
 from .exceptions import CheckpointError, ConditionError, InputError, QualityWarning
 from .extractor import IndividualBaseExtractor
@@ -31,6 +31,7 @@ __all__ = [
     "lead_residual",
     "load_example",
     "load_ptbxl",
+    "load_wfdb_folder",
     "make_ecgs",
     "plot_beats",
     "plot_ecg",

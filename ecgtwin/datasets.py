@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,16 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from .beats import heart_rate
-from .conditions import Condition
-from .ecg import ECG, read_ecg
-from .exceptions import InputError
-from .leads import LEADS, lead_name
+from .conditions import HEART_RATE_RANGE, Condition
+from .ecg import ECG, check_rate, read_ecg, read_windows, reason_to_refuse
+from .exceptions import InputError, QualityWarning
+from .leads import LEADS, lead_name, of_length
+from .memory import check_fits
 
 Array = NDArray[Any]
+
+_AT_ONCE = 500
+"""Records that one process reads."""
 
 
 def example_path() -> Path:
@@ -68,8 +74,6 @@ def load_ptbxl(path: str | Path, *, folds: Sequence[int] | None = None, n_jobs: 
     Wagner et al., PTB-XL, a large publicly available electrocardiography dataset, Scientific Data
     7:154 (2020).
     """
-    from sklearn.utils.parallel import Parallel, delayed
-
     root = Path(path)
     table = root / "ptbxl_database.csv"
     if not table.is_file():
@@ -83,17 +87,12 @@ def load_ptbxl(path: str | Path, *, folds: Sequence[int] | None = None, n_jobs: 
         rows = [row for row in reader if int(row["strat_fold"]) in wanted]
     if not rows:
         raise InputError(f"no record of folds {', '.join(map(str, wanted))} in {table}")
-    chunks = [rows[i : i + 500] for i in range(0, len(rows), 500)]
-    read = Parallel(n_jobs=n_jobs if len(chunks) > 1 else 1)(  # processes take seconds to start
-        delayed(_read_records)(root, [r["filename_lr"] for r in chunk]) for chunk in chunks
-    )
-    signals = np.concatenate([signals for signals, _ in read])
-    rates = np.concatenate([rates for _, rates in read])
+    read = _in_chunks(partial(_read_records, root), [row["filename_lr"] for row in rows], n_jobs)
     return Bunch(
-        signals=signals,
+        signals=np.stack([signal for signal, _ in read]),
         conditions=[
-            Condition.parse(row, heart_rate=float(rate) if 20 <= rate <= 300 else None)
-            for row, rate in zip(rows, rates, strict=True)
+            Condition.parse(row, heart_rate=_possible(rate))
+            for row, (_, rate) in zip(rows, read, strict=True)
         ],
         groups=np.array([str(int(float(row["patient_id"]))) for row in rows]),
         folds=np.array([int(row["strat_fold"]) for row in rows]),
@@ -101,11 +100,120 @@ def load_ptbxl(path: str | Path, *, folds: Sequence[int] | None = None, n_jobs: 
     )
 
 
-def _read_records(root: Path, names: Sequence[str]) -> tuple[Array, Array]:
+def load_wfdb_folder(
+    path: str | Path,
+    *,
+    sampling_rate: float = 100.0,
+    seconds: float = 10.0,
+    person_of: Callable[[str], Any] | None = None,
+    n_jobs: int = -1,
+) -> Bunch:
+    """Load every WFDB record in and below a folder: of any rate and lead order, as PhysioNet has them.
+
+    Parameters
+    ----------
+    path : str or Path
+    sampling_rate : float
+        To bring recordings to, in Hz.
+    seconds : float
+        To cut recordings to.
+    person_of : callable, optional
+        ``record id -> person``, such as ``lambda record: record.split("/")[0]`` where each person's records
+        are in a folder. By default each record is another person's.
+    n_jobs : int
+        Processes that read, as in joblib; -1 means all cores.
+
+    Returns
+    -------
+    sklearn.utils.Bunch
+        ``signals`` float32 ``(n, 12, seconds * sampling_rate)`` in mV, standard lead order; ``conditions``, a
+        list of `Condition` as `read_ecg` finds them in headers, with the heart rate measured; ``groups``
+        ``(n,)``, the persons; ``record_ids`` ``(n,)``, paths in the folder without suffix; ``refused``, a
+        dict of the records left out and why: they lack a lead, are shorter, or hold no usable ECG.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no WFDB record.
+    InputError
+        If none of them can be used, or all of them do not fit into memory.
+
+    Warns
+    -----
+    QualityWarning
+        If records were left out.
+
+    Examples
+    --------
+    >>> found = load_wfdb_folder(example_path().parent)
+    >>> found.signals.shape, found.record_ids.tolist()
+    ((1, 12, 1000), ['reference'])
+    """
+    root, length = Path(path), round(seconds * check_rate(sampling_rate))
+    if length < 1:
+        raise InputError(f"seconds must be more than 0, got {seconds!r}")
+    names = sorted(file.relative_to(root).with_suffix("").as_posix() for file in root.rglob("*.hea"))
+    if not names:
+        raise FileNotFoundError(f"no WFDB record in or below {root}")
+    what = f"{len(names)} records of {seconds:g} s at {sampling_rate:g} Hz"
+    check_fits(len(names) * len(LEADS) * length * 4.0, what, "lower the rate, or load folder by folder")
+    read = _in_chunks(partial(_read_or_refuse, root, sampling_rate, seconds), names, n_jobs)
+    refused = {name: found for name, found in zip(names, read, strict=True) if isinstance(found, str)}
+    usable = {name: found for name, found in zip(names, read, strict=True) if isinstance(found, ECG)}
+    if refused:
+        name, reason = next(iter(refused.items()))
+        message = f"{len(refused)} of {len(names)} records were left out; the first, {name}: {reason}"
+        if not usable:
+            raise InputError(message)
+        warnings.warn(message, QualityWarning, stacklevel=2)
+    return Bunch(
+        signals=np.stack([of_length(ecg.signal, length) for ecg in usable.values()]),
+        conditions=[ecg.condition for ecg in usable.values()],
+        groups=np.array([str(person_of(name) if person_of else name) for name in usable]),
+        record_ids=np.array(list(usable)),
+        refused=refused,
+    )
+
+
+def _read_or_refuse(
+    root: Path, sampling_rate: float, seconds: float, names: Sequence[str]
+) -> list[ECG | str]:
+    """Read the first seconds of records, or say why one is left out."""
+    found: list[ECG | str] = []
+    for name in names:
+        try:
+            ecg = next(read_windows(root / name, seconds=seconds), None)
+            reason = f"shorter than {seconds:g} s" if ecg is None else reason_to_refuse(ecg)
+            if ecg is None or reason is not None:
+                raise InputError(reason)
+            ecg = ecg.select(LEADS).resample(sampling_rate)
+            found.append(replace(ecg, condition=ecg.condition.replace(heart_rate=_possible(ecg.heart_rate))))
+        except InputError as error:
+            found.append(str(error))
+    return found
+
+
+def _possible(rate: float) -> float | None:
+    """A measured heart rate, if a condition can have it."""
+    low, high = HEART_RATE_RANGE
+    return float(rate) if low <= rate <= high else None
+
+
+def _in_chunks(read: Callable[[Sequence[Any]], list[Any]], names: Sequence[Any], n_jobs: int) -> list[Any]:
+    """Read records side by side; few of them in this process, since others take seconds to start."""
+    from sklearn.utils.parallel import Parallel, delayed
+
+    chunks = [names[i : i + _AT_ONCE] for i in range(0, len(names), _AT_ONCE)]
+    found = Parallel(n_jobs=n_jobs if len(chunks) > 1 else 1)(delayed(read)(chunk) for chunk in chunks)
+    return [one for chunk in found for one in chunk]
+
+
+def _read_records(root: Path, names: Sequence[str]) -> list[tuple[NDArray[np.float32], float]]:
+    """Read records of PTB-XL as they are published: signals ``(12, 1000)`` in mV, and heart rates."""
     import wfdb
 
-    signals = np.empty((len(names), 12, 1000), dtype=np.float32)
-    for signal, name in zip(signals, names, strict=True):
+    found = []
+    for name in names:
         try:
             record = wfdb.rdrecord(str(root / name))
         except Exception as error:  # wfdb raises bare ValueError, IndexError, KeyError, ... on damaged files
@@ -118,5 +226,6 @@ def _read_records(root: Path, names: Sequence[str]) -> tuple[Array, Array]:
             raise InputError(f"record {name}: {error}") from None
         if missing := [lead for lead in LEADS if lead not in rows]:
             raise InputError(f"record {name} has no lead {', '.join(missing)}")
-        signal[:] = record.p_signal.T[[rows[lead] for lead in LEADS]]
-    return signals, np.array([heart_rate(signal) for signal in signals])
+        signal = record.p_signal.T[[rows[lead] for lead in LEADS]].astype(np.float32)
+        found.append((signal, heart_rate(signal)))
+    return found

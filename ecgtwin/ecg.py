@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .beats import mean_rate, r_peaks
 from .conditions import Condition
 from .exceptions import ConditionError, InputError, QualityWarning
-from .headers import check_header, read_header
+from .headers import check_header, read_header, told_condition
 from .leads import (
     ALIASES,
     LEADS,
@@ -317,7 +317,8 @@ def read_ecg(path: str | Path, *, nan_policy: str = "raise") -> ECG:
     Returns
     -------
     ECG
-        At the file's own rate and lead order, in mV. Of a record that ecgtwin wrote, with its condition.
+        At the file's own rate and lead order, in mV. With its condition, where ecgtwin wrote the record or
+        its header has comments ``Age``, ``Sex`` or ``Dx`` (SNOMED CT), as in PhysioNet's challenges.
 
     Raises
     ------
@@ -413,10 +414,10 @@ def _read(record: Path, start: int, stop: int | None) -> ECG:
 
 
 def _condition(comments: Sequence[str]) -> Condition:
-    """What a record that `write_ecg` wrote says that it shows; nothing of any other record."""
+    """What a record shows, as `write_ecg` wrote it, or as headers of PhysioNet's challenges tell it."""
     said = [line.removeprefix("condition: ") for line in comments if line.startswith("condition: ")]
     if not {SYNTHETIC, RECORDED} & set(comments) or not said:
-        return Condition()
+        return told_condition(comments)
     try:
         return Condition.parse(said[-1])
     except ConditionError:  # written by an ecgtwin that knew other statements

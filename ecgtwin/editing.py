@@ -19,7 +19,7 @@ from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_refer
 from .exceptions import InputError, QualityWarning, shown
 from .given import conditioning
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
-from .leads import LEADS, independent_leads, resample, twelve_leads
+from .leads import LEADS, independent_leads, of_length, resample, twelve_leads
 from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.peaks import as_peaks, beat_offsets
 from .nn.prior import replay
@@ -174,7 +174,7 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
         )
         rows = [LEADS.index(lead) for lead in ecg.leads or LEADS]
         change = resample(twelve_leads(change)[rows], NATIVE_RATE, ecg.sampling_rate)
-        signal += strength * _fitted(change, signal.shape[-1])
+        signal += strength * of_length(change, signal.shape[-1])
     return replace(
         ecg,
         signal=signal,
@@ -361,9 +361,3 @@ def _guessed(networks: TwinNetworks, ecg: ECG) -> list[str]:
     own = Persons.pooled(networks, [ecg]).own[0]
     shares = own[: len(STATEMENTS)].tolist()
     return [code for code, share in zip(STATEMENTS, shares, strict=True) if share > 0.5] or ["NORM"]
-
-
-def _fitted(signal: Array, length: int) -> Array:
-    """Cut a signal to a length, or hold its last sample: resampling there and back may lose one."""
-    short = max(0, length - signal.shape[-1])
-    return np.pad(signal, ((0, 0), (0, short)), mode="edge")[:, :length]

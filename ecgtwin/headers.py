@@ -1,12 +1,19 @@
-"""WFDB headers: what a record claims, held against the files beside it before anything is read."""
+"""WFDB headers: what a record claims, held against the files beside it before anything is read.
+
+And what its comments tell of the person, as those of PhysioNet's challenges do.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .exceptions import InputError
+from .conditions import Condition
+from .exceptions import ConditionError, InputError
+from .statements import read_sex, statement
 
 _MAX_HEADER_BYTES = 4_000_000
 _MAX_CHANNELS = 1_000
@@ -47,6 +54,31 @@ def read_header(record: Path) -> Any:
         return wfdb.rdheader(str(record.resolve()))
     except Exception as error:  # wfdb raises bare ValueError, IndexError, KeyError, ... on damaged files
         raise InputError(f"record {record.name}: its header is damaged ({type(error).__name__})") from error
+
+
+def told_condition(comments: Sequence[str]) -> Condition:
+    """Return age, sex and statements that the comments of a header tell; what is not known is passed over.
+
+    References
+    ----------
+    Reyna et al., Will two do? Varying dimensions in electrocardiography: the PhysioNet/Computing in
+    Cardiology Challenge 2021, for their form, with diagnoses by their numbers in SNOMED CT.
+
+    Examples
+    --------
+    >>> told_condition(["Age: 74", "Sex: Male", "Dx: 59118001,39732003", "Rx: Unknown"])
+    Condition(statements=('CRBBB',), age=74.0, sex='M', heart_rate=None)
+    """
+    lines = (line.partition(":") for line in comments)
+    said = {name.strip().lower(): value.strip() for name, _, value in lines}
+    found = Condition(sex=read_sex(said.get("sex", "")))
+    with suppress(ConditionError):
+        found = found.replace(age=said.get("age"))
+    numbers = (number.strip() for number in said.get("dx", "").split(","))
+    for number in filter(str.isdecimal, numbers):
+        with suppress(ConditionError):
+            found = found.replace(statements=(*found.statements, statement(number).code))
+    return found
 
 
 def _check(record: Path, *, segments: bool) -> None:

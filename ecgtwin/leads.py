@@ -144,6 +144,12 @@ def resample(signal: Array, rate: float, target: float) -> Array:
     return out[..., : round(signal.shape[-1] * target / rate)].astype(signal.dtype, copy=False)
 
 
+def of_length(signal: Array, length: int) -> Array:
+    """Cut a signal ``(..., n_times)``, or hold its last sample: resampling rounds, and may lose one."""
+    lacking = max(0, length - signal.shape[-1])
+    return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, lacking)], mode="edge")[..., :length]
+
+
 def lead_names(leads: Iterable[str]) -> tuple[str, ...]:
     """Return the standard spelling of several leads' names, or of one."""
     return tuple(lead_name(lead) for lead in ([leads] if isinstance(leads, str) else leads))

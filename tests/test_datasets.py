@@ -10,9 +10,9 @@ import wfdb
 from conftest import REAL_DATA
 
 from ecgtwin.conditions import Condition
-from ecgtwin.datasets import example_path, load_example, load_ptbxl
-from ecgtwin.ecg import as_ecg
-from ecgtwin.exceptions import InputError
+from ecgtwin.datasets import example_path, load_example, load_ptbxl, load_wfdb_folder
+from ecgtwin.ecg import as_ecg, read_ecg
+from ecgtwin.exceptions import InputError, QualityWarning
 from ecgtwin.leads import LEADS, lead_residual
 from ecgtwin.simulate import make_ecgs
 
@@ -171,3 +171,67 @@ def test_fold_9_of_ptbxl(tmp_path):
     assert np.median(rates("SBRAD")) < 60
     assert np.median(rates("STACH")) > 100
     assert 60 < np.median(rates("SR")) < 80
+
+
+def write_record(folder, name, signal, rate=500, order=LEADS, comments=()):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    wfdb.wrsamp(
+        (folder / name).name, rate, ["mV"] * len(order), list(order), signal.T.astype(float),
+        fmt=["16"] * len(order), adc_gain=[1000.0] * len(order), baseline=[0] * len(order),
+        comments=list(comments), write_dir=str((folder / name).parent),
+    )  # fmt: skip
+
+
+def test_a_folder_of_any_records_is_read(tmp_path):
+    example = load_example()
+    order = ("aVR", "aVL", "aVF", *(lead for lead in LEADS if not lead.startswith("aV")))
+    said = ["Age: 74", "Sex: Male", "Dx: 59118001,39732003,426783006", "Rx: Unknown"]
+    write_record(tmp_path, "ann/one", example.signal, comments=said)
+    write_record(tmp_path, "ann/two", example.select(order).resample(257).signal, 257, order)
+    write_record(tmp_path, "bob/watch", example.select(["I"]).signal, order=["I"])
+    write_record(
+        tmp_path, "bob/short", example.signal[:, :3000], comments=["Age: NaN", "Sex: Unknown", "Dx: "]
+    )
+    write_record(tmp_path, "bob/noise", np.random.default_rng(0).normal(size=(12, 5000)))
+    with pytest.warns(QualityWarning, match="3 of 5 records were left out; the first, bob/noise"):
+        found = load_wfdb_folder(tmp_path, person_of=lambda record: record.split("/")[0])
+    assert found.record_ids.tolist() == ["ann/one", "ann/two"]
+    assert found.groups.tolist() == ["ann", "ann"]
+    assert found.signals.shape == (2, 12, 1000)
+    native = example.native()[0]
+    assert np.abs(found.signals[0] - native).max() < 2e-3  # microvolts of the file
+    assert np.corrcoef(found.signals[1].ravel(), native.ravel())[0, 1] > 0.99
+    assert found.conditions[0].replace(heart_rate=None) == Condition(["CRBBB", "SR"], 74, "M")
+    assert found.conditions[0].heart_rate == pytest.approx(example.heart_rate, abs=0.5)
+    assert found.conditions[1].replace(heart_rate=None) == Condition()
+    assert set(found.refused) == {"bob/noise", "bob/short", "bob/watch"}
+    assert "no lead II" in found.refused["bob/watch"]
+    assert found.refused["bob/short"] == "shorter than 10 s"
+    with pytest.warns(QualityWarning, match="2 of 5"):
+        shorter = load_wfdb_folder(tmp_path, seconds=5, sampling_rate=250)
+    assert shorter.signals.shape == (3, 12, 1250)
+    assert shorter.groups.tolist() == ["ann/one", "ann/two", "bob/short"]
+
+
+def test_folders_without_records_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no WFDB record"):
+        load_wfdb_folder(tmp_path)
+    write_record(tmp_path, "flat", np.zeros((12, 5000)))
+    with pytest.raises(InputError, match="1 of 1 records were left out; the first, flat: no QRS"):
+        load_wfdb_folder(tmp_path)
+    with pytest.raises(InputError, match="seconds"):
+        load_wfdb_folder(tmp_path, seconds=0)
+
+
+def test_what_a_header_tells_of_the_person_is_the_references_condition(tmp_path):
+    write_record(tmp_path, "one", load_example().signal, comments=["age: 81", "SEX: F", "Dx: 270492004"])
+    assert read_ecg(tmp_path / "one").condition == Condition("1AVB", 81, "F")
+    for odd in (
+        ["Age: many", "Sex: ?", "Dx: x,99,"],
+        ["Age"],
+        ["Dx: 59118001 59118001"],
+        [":"],
+        ["Age: 1e9"],
+    ):
+        write_record(tmp_path, "odd", load_example().signal, comments=odd)
+        assert read_ecg(tmp_path / "odd").condition == Condition()

@@ -31,7 +31,8 @@ out = Path(sys.argv[1])
 ecgs = make_ecgs(6, 2, random_state=0)
 data = TrainingData(ecgs.signals, ecgs.groups, ecgs.conditions)
 settings = StageSettings(
-    extractor_epochs=20, rhythm_epochs=1, denoiser_epochs=20, distillation_epochs=4, checkpoint_seconds=0.1
+    extractor_epochs=10, rhythm_epochs=1, interaction_epochs=10, witness_epochs=4, transfer_epochs=10,
+    denoiser_epochs=10, distillation_epochs=2, checkpoint_seconds=0.1,
 )
 networks = TwinNetworks(ARCHITECTURES["tiny"])
 print("begun", flush=True)
