@@ -21,7 +21,7 @@ from .generator import ECGTwinGenerator
 from .given import draw_rhythms
 from .leads import twelve_leads
 from .recordings import Persons
-from .sampling import decode, draw_latents
+from .sampling import decode, draw_shown
 
 BATCHES = (1, 64)
 CUDA_BATCHES = (*BATCHES, 4096)
@@ -106,11 +106,11 @@ def _shares(
 
     person = encode()
     given = rhythms()
-    latents = draw_latents(networks, given, seeds, settings)
+    latents, _ = draw_shown(networks, given, seeds, settings)
     times = {
         "encode": _milliseconds(encode, device, repeats),
         "rhythm": _milliseconds(rhythms, device, repeats),
-        "flow": _milliseconds(lambda: draw_latents(networks, given, seeds, settings), device, repeats),
+        "flow": _milliseconds(lambda: draw_shown(networks, given, seeds, settings), device, repeats),
         "decode": _milliseconds(
             lambda: twelve_leads(decode(networks, latents, given, seeds, settings)), device, repeats
         ),

@@ -22,7 +22,7 @@ from .output import twelve_at
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE
-from .sampling import counterfactual_beats, decode, flow
+from .sampling import counterfactual_beats, decode, draw_shown, flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,8 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     predict = flow(networks, given, settings)
 
     architecture = networks.architecture
-    x = row_noise(seed, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch)).to(device)
+    _, (attempt,) = draw_shown(networks, drawn, seed, settings)
+    x = row_noise(seed, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch), attempt).to(device)
     moved = torch.zeros(len(codes), *x.shape[1:], device=device)
     times = time_grid(settings["n_steps"]).tolist()
     read = torch.zeros(len(codes), NATIVE_LENGTH, device=device)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from .conditions import STATEMENTS, Condition
 from .diffusion import Seeds, row_intervals, row_uniforms
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
+from .heartbeats import EARLY
 from .nn import (
     BeatPrior,
     ConditionArrays,
@@ -30,7 +31,7 @@ MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
 
 TRIES = 4
-"""How often a rhythm is drawn until it shows what is asked for."""
+"""How often a rhythm, and what fills it, is drawn until it shows what is asked for."""
 
 _EARLY = [STATEMENTS.index(code) for code in ("PVC", "PAC", "BIGU", "TRIGU")]
 _UNEVEN = STATEMENTS.index("SARRH")
@@ -94,7 +95,7 @@ def shows_rhythm(peaks: Tensor, statements: Tensor) -> Tensor:
     count = intervals.isfinite().sum(dim=1, keepdim=True)
     places = torch.cat([0 * count, count - 1, (count - 1) // 2, count // 2], dim=1).clamp(min=0)
     shortest, longest, low, high = intervals.gather(1, places).unbind(dim=1)
-    early = shortest < 0.85 * (low + high) / 2
+    early = shortest < EARLY * (low + high) / 2
     uneven = longest - shortest > 0.16
     shown = (early | ~statements[:, _EARLY].any(dim=1)) & (uneven | ~statements[:, _UNEVEN])
     return shown | (count[:, 0] < 3)

@@ -17,6 +17,8 @@ _STEADY_BEFORE, _STEADY_AFTER = 20, 50
 _QRS = (-9, 12)  # samples from R that belong to the QRS complex of any shape
 _COMPLEX = (-8, 10)  # and those by which two of them are compared
 _SAME_ORIGIN = 0.85  # likeness of two QRS complexes that one focus gives
+EARLY = 0.85
+"""Of the median interval: a beat after less than that is premature."""
 _EDGE = 8  # samples over which a change of beats fades at both of their ends
 
 
@@ -119,6 +121,18 @@ def usual_beats(leads: Tensor, places: Places, one_origin: Tensor | None = None)
     All of them have where bool ``(n,)`` says that they have one origin, as in `steady_beats`.
     """
     return _of_usual_origin(_centred(_cut(leads, places.windows(*_COMPLEX))), places, one_origin)
+
+
+def has_ectopic_beat(leads: Tensor, places: Places) -> Tensor:
+    """Tell in which signals ``(n, 8, t)`` a beat is early and of another origin, bool ``(n,)``.
+
+    Early is what comes after less than `EARLY` of the median interval; beats at the ends do not count.
+    """
+    before = places.peaks.diff(dim=1, prepend=places.peaks[:, :1]).to(leads.dtype)
+    before[:, :1], before[~places.there] = torch.nan, torch.nan
+    early = before < EARLY * _median(before)[:, None]
+    whole = (places.peaks >= -_COMPLEX[0]) & (places.peaks < leads.shape[-1] - _COMPLEX[1])
+    return (early & whole & ~usual_beats(leads, places)).any(dim=1)
 
 
 def _cut(leads: Tensor, at: Tensor) -> Tensor:

@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .beats import r_peaks
-from .conditions import Condition
+from .conditions import STATEMENTS, Condition
 from .diffusion import SAMPLERS, Predict, Seeds, guided, row_electrodes, row_noise, time_grid
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
-from .given import conditioning, draw_rhythms
-from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
+from .given import TRIES, conditioning, draw_rhythms
+from .heartbeats import (
+    Places,
+    has_ectopic_beat,
+    steady_beats,
+    usual_beats,
+    with_typical_beat,
+)
 from .leads import independent_leads
-from .nn import Conditioning, Told, TwinNetworks, encode_conditions
+from .nn import Conditioning, Told, TwinNetworks, encode_conditions, statement_matrix
 from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
@@ -29,6 +35,8 @@ from .request import Request
 
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
+
+_PVC = STATEMENTS.index("PVC")
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
@@ -56,7 +64,7 @@ def draw(
         rows = slice(start, min(start + at_once, len(seeds)))
         try:
             given = draw_rhythms(networks, persons[rows], targets[rows], seeds[rows], settings, length)
-            latents = draw_latents(networks, given, seeds[rows], settings, batch_size=batch_size)
+            latents, _ = draw_shown(networks, given, seeds[rows], settings, batch_size=batch_size)
             leads.append(decode(networks, latents, given, seeds[rows], settings))
         except torch.OutOfMemoryError:
             if batch_size == 1:
@@ -116,6 +124,40 @@ def flow(networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]) 
 
 
 @torch.no_grad()
+def draw_shown(
+    networks: TwinNetworks,
+    given: Conditioning,
+    seeds: Seeds,
+    settings: dict[str, Any],
+    *,
+    batch_size: int = 128,
+) -> tuple[Tensor, list[int]]:
+    """Draw latents as `draw_latents` does, and again where PVC is asked for and is not there.
+
+    The rhythm has the early beat; whether it comes from the ventricles the flow decides, by chance. It is
+    drawn `TRIES` times at most; of each twin is returned which attempt it is.
+    """
+    latents = draw_latents(networks, given, seeds, settings, batch_size=batch_size)
+    attempts = [0] * len(given)
+    asked = statement_matrix(given.conditions)[:, _PVC] > 0
+    missing = (asked & ~given.paced).nonzero()[:, 0]
+    for attempt in range(1, TRIES):
+        if len(missing):
+            leads = networks.autoencoder.decode(latents[missing])
+            missing = missing[~has_ectopic_beat(leads, Places.of(given.offsets[missing]))]
+        rows = missing.tolist()
+        if not rows:
+            break
+        again = [seeds[row] for row in rows]
+        latents[missing] = draw_latents(
+            networks, given[missing], again, settings, batch_size=batch_size, attempt=attempt
+        )
+        for row in rows:
+            attempts[row] = attempt
+    return latents, attempts
+
+
+@torch.no_grad()
 def draw_latents(
     networks: TwinNetworks,
     given: Conditioning,
@@ -123,10 +165,11 @@ def draw_latents(
     settings: dict[str, Any],
     *,
     batch_size: int = 128,
+    attempt: int = 0,
 ) -> Tensor:
     """Let noise flow to latents ``(n, latent_dim, tokens)``, at most `batch_size` windows in one batch."""
     architecture, length = networks.architecture, given.offsets.shape[1]
-    noise = row_noise(seeds, (architecture.latent_dim, length // architecture.patch))
+    noise = row_noise(seeds, (architecture.latent_dim, length // architecture.patch), attempt)
     noise = noise.to(networks.autoencoder.basis.device)
     if length <= WINDOW:
         predict = flow(networks, given, settings)

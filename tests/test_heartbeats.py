@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgtwin.heartbeats import Places, steady_beats, typical_beats, usual_beats, with_typical_beat
+from ecgtwin.heartbeats import (
+    Places,
+    has_ectopic_beat,
+    steady_beats,
+    typical_beats,
+    usual_beats,
+    with_typical_beat,
+)
 from ecgtwin.nn.prior import replay
 from ecgtwin.rhythm import BEAT, BEFORE, beat_offsets, typical_beat
 
@@ -207,3 +214,27 @@ def test_few_beats_or_none_are_no_harm(two_beats, peaks):
     found = moved(ringing(peaks, one), peaks, other, 0.6)
     assert found.shape == (8, 1000)
     assert np.isfinite(found).all()
+
+
+def test_an_ectopic_beat_is_early_and_of_another_shape():
+    peaks, shape = np.arange(60, 960, 80), np.zeros((8, BEAT), dtype=np.float32)
+    shape[:, BEFORE - 3 : BEFORE + 4] = np.hanning(7)
+    wide = np.zeros_like(shape)
+    wide[:, BEFORE - 8 : BEFORE + 9] = -np.hanning(17)
+    early = peaks.copy()
+    early[5] -= 25
+
+    def drawn(peaks, other=None):
+        offsets = beat_offsets(peaks, 1000)[None]
+        leads = replay(torch.from_numpy(shape)[None], torch.from_numpy(offsets))
+        if other is not None:
+            alone = np.where(np.abs(np.arange(1000) - peaks[other]) < 30, offsets, BEAT)
+            leads = torch.where(torch.from_numpy(alone[0] < BEAT), 0.0, leads)
+            leads += replay(torch.from_numpy(wide)[None], torch.from_numpy(alone))
+        return has_ectopic_beat(leads, places(peaks)).item()
+
+    assert drawn(early, other=5)
+    assert not drawn(early)  # early, and of the usual shape
+    assert not drawn(peaks, other=5)  # another shape, and not early
+    assert not drawn(early, other=4)
+    assert not drawn(np.array([], dtype=int))

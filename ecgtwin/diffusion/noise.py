@@ -45,28 +45,32 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     return [(entropy, row) for row in range(n)]
 
 
-_STREAMS = {"flow": (), "rhythm": (1,), "electrodes": (2,), "intervals": (3,)}
+_RHYTHM, _ELECTRODES, _INTERVALS, _ANOTHER_FLOW = 1, 2, 3, 4
 """What a row's seed is followed by, so that what is drawn for one thing does not tell of another."""
 
 
-def row_noise(seeds: Seeds, shape: tuple[int, ...]) -> Tensor:
-    """Draw standard normal noise ``(len(seeds), *shape)`` on the CPU, each row from its own Philox stream."""
+def row_noise(seeds: Seeds, shape: tuple[int, ...], attempt: int = 0) -> Tensor:
+    """Draw standard normal noise ``(len(seeds), *shape)`` on the CPU, each row from its own Philox stream.
+
+    Another attempt is another noise of the same row.
+    """
     noise = np.empty((len(seeds), *shape), dtype=np.float32)
-    _for_each_row(seeds, "flow", lambda rng, row: rng.standard_normal(dtype=np.float32, out=noise[row]))
+    stream = _ANOTHER_FLOW + attempt - 1 if attempt else None
+    _for_each_row(seeds, stream, lambda rng, row: rng.standard_normal(dtype=np.float32, out=noise[row]))
     return torch.from_numpy(noise)
 
 
 def row_uniforms(seeds: Seeds, n: int) -> NDArray[np.float32]:
     """Draw numbers in [0, 1) for rhythms, ``(len(seeds), n)``, each row from a stream beside its noise."""
     uniforms = np.empty((len(seeds), n), dtype=np.float32)
-    _for_each_row(seeds, "rhythm", lambda rng, row: rng.random(dtype=np.float32, out=uniforms[row]))
+    _for_each_row(seeds, _RHYTHM, lambda rng, row: rng.random(dtype=np.float32, out=uniforms[row]))
     return uniforms
 
 
 def row_intervals(seeds: Seeds, n: int) -> NDArray[np.float32]:
     """Draw standard normal numbers for the intervals of nobody's beats, ``(len(seeds), n)``, likewise."""
     normals = np.empty((len(seeds), n))
-    _for_each_row(seeds, "intervals", lambda rng, row: rng.standard_normal(out=normals[row]))
+    _for_each_row(seeds, _INTERVALS, lambda rng, row: rng.standard_normal(out=normals[row]))
     return normals.astype(np.float32)
 
 
@@ -82,11 +86,11 @@ def row_electrodes(seeds: Seeds, n: int, length: int) -> tuple[NDArray[np.float6
         rng.standard_normal(out=levels[row])
         rng.standard_normal(dtype=np.float32, out=white[row])
 
-    _for_each_row(seeds, "electrodes", fill)
+    _for_each_row(seeds, _ELECTRODES, fill)
     return levels, white
 
 
-def _for_each_row(seeds: Seeds, stream: str, fill: Callable[[np.random.Generator, int], Any]) -> None:
+def _for_each_row(seeds: Seeds, stream: int | None, fill: Callable[[np.random.Generator, int], Any]) -> None:
     """Call `fill` with the random numbers of each row, Philox under its own `SeedSequence`, and its place.
 
     NumPy draws without the interpreter's lock, so that threads share many rows.
@@ -108,20 +112,20 @@ def _for_each_row(seeds: Seeds, stream: str, fill: Callable[[np.random.Generator
         list(pool.map(fill_some, np.array_split(rows, n_threads)))
 
 
-def _keys(seeds: Seeds, stream: str) -> NDArray[np.uint64]:
+def _keys(seeds: Seeds, stream: int | None) -> NDArray[np.uint64]:
     """Return the keys ``(len(seeds), 2)`` that Philox takes from the `SeedSequence` of each row."""
-    few = len(seeds) < _MANY
+    few, words = len(seeds) < _MANY, () if stream is None else (stream,)
     if few or max(entropy for entropy, _ in seeds) >> 64 or max(row for _, row in seeds) >> 32:
-        sequences = [np.random.SeedSequence([*seed, *_STREAMS[stream]]) for seed in seeds]
+        sequences = [np.random.SeedSequence([*seed, *words]) for seed in seeds]
         return np.array([one.generate_state(2, np.uint64) for one in sequences])
     entropy, row = np.array(seeds, dtype=np.uint64).T
-    after = [np.full_like(row, word) for word in _STREAMS[stream] or (0,)]
-    words = np.where(
+    after = [np.full_like(row, word) for word in words or (0,)]
+    spelled = np.where(
         entropy >> 32 > 0,  # a number has as many words as it needs
         [entropy & 0xFFFFFFFF, entropy >> 32, row, *after],
         [entropy, row, *after, np.zeros_like(row)],
     )
-    return _hashed(words.astype(np.uint32))
+    return _hashed(spelled.astype(np.uint32))
 
 
 def _hashed(words: NDArray[np.uint32]) -> NDArray[np.uint64]:
