@@ -94,7 +94,11 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     asked = encode_conditions(sides).to(device)
     many = as_peaks([peaks] * len(sides), device)
     given = conditioning(networks.prior, person.repeat(len(sides)), asked, many)
-    given = replace(given, intervals=given.intervals + (drawn.intervals - given.intervals[:1]))
+    given = replace(
+        given,
+        intervals=given.intervals + (drawn.intervals - given.intervals[:1]),
+        pacing=drawn.pacing.expand(len(sides), -1),
+    )
     predict = flow(networks, given, settings)
 
     architecture = networks.architecture

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .conditions import STATEMENTS, Condition
-from .diffusion import Seeds, row_intervals, row_uniforms
+from .diffusion import Seeds, row_intervals, row_pacing, row_uniforms
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .heartbeats import EARLY
 from .nn import (
@@ -25,6 +25,7 @@ from .nn import (
     statement_matrix,
 )
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
+from .nn.prior import N_PACING
 from .recordings import Persons
 
 MAX_BEATS = 60
@@ -50,7 +51,8 @@ def draw_rhythms(
     asked = encode_conditions(targets).to(persons.rates.device)
     if settings["person_scale"]:
         peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
-        return conditioning(networks.prior, persons, asked, peaks, length)
+        given = conditioning(networks.prior, persons, asked, peaks, length)
+        return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
     peaks = draw_peaks(networks, asked, torch.full_like(persons.rates, float("nan")), seeds, length)
     prior, own = networks.prior, persons.own_intervals
     nobody = replace(persons, own=prior.usual.expand_as(persons.own), own_intervals=torch.zeros_like(own))
@@ -121,4 +123,5 @@ def conditioning(
         prior.intervals(facts, rates) + kept,
         beat_offsets(peaks, length),
         rhythm_channels(peaks, length),
+        persons.residuals.new_zeros(len(rates), N_PACING),
     )

@@ -28,7 +28,7 @@ from .hub import download, find_source, sha256_of, upload
 from .leads import INDEPENDENT_LEADS
 from .nn import ARCHITECTURES, Architecture, TwinNetworks
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 SAMPLING: dict[str, Any] = {
     "n_steps": 8,

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,7 @@ from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
 from ecgtwin.nn.conditioning import carried_residuals, of_waves
 from ecgtwin.nn.peaks import N_CHANNELS, as_peaks, beat_offsets, mean_rates, peaks_at, rhythm_channels
-from ecgtwin.nn.prior import N_FACTORS, N_FACTS, replay
+from ecgtwin.nn.prior import N_FACTORS, N_FACTS, N_PACING, replay
 from ecgtwin.nn.registration import INTERVALS, landmarks, registered, timed
 from ecgtwin.nn.transfer import Transfer
 from ecgtwin.rhythm import BEAT, BEFORE
@@ -433,6 +434,7 @@ def twin(tiny):
         torch.tensor([MS]).log(),
         beat_offsets(as_peaks([peaks]), 1000),
         rhythm_channels(as_peaks([peaks]), 1000),
+        torch.zeros(1, N_PACING),
     )
     return given, beat
 
@@ -515,11 +517,15 @@ def test_a_pacemakers_beat_has_little_of_the_persons_own_conduction(tiny, twin):
     given, _ = twin
     paced = encode_conditions([Condition(statements="PACE")])
     facts = torch.where(facts_of(paced).isnan(), given.own, facts_of(paced))
-    carried = carried_residuals(tiny.networks_.prior, given.residuals, given.own, facts)
+
+    def carry(residuals, own, asked):
+        return carried_residuals(tiny.networks_.prior, residuals, own, asked, given.pacing)
+
+    carried = carry(given.residuals, given.own, facts)
     assert torch.allclose(carried, 0.3 * given.residuals)
-    assert torch.equal(carried_residuals(tiny.networks_.prior, carried, facts, given.own), 0.3 * carried)
+    assert torch.equal(carry(carried, facts, given.own), 0.3 * carried)
     # Paced before and after, all of it stays.
-    assert torch.allclose(carried_residuals(tiny.networks_.prior, carried, facts, facts), carried, atol=1e-6)
+    assert torch.allclose(carry(carried, facts, facts), carried, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -641,6 +647,7 @@ def test_networks_stay_on_their_device():
         torch.zeros(2, 5),
         torch.zeros(2, 1000, dtype=torch.int16),
         torch.zeros(2, N_CHANNELS, 100),
+        torch.zeros(2, N_PACING),
     ).to("meta")
     x, time = torch.zeros(2, width, 100, device="meta"), torch.zeros(2, device="meta")
 
@@ -658,3 +665,27 @@ def test_networks_stay_on_their_device():
     found += [beat_offsets(peaks, 1000), rhythm_channels(peaks, 1000), mean_rates(peaks)]
     found += [networks.rhythm.likely_rate(conditions, time), what.conditions.keep(persons[:, None]).age]
     assert {one.device.type for one in found} == {"meta"}
+
+
+def test_a_new_pacemaker_paces_where_it_is_drawn(tiny, twin):
+    given, _ = twin  # a person without one
+    prior = copy.deepcopy(tiny.networks_.prior)
+    generator = torch.Generator().manual_seed(0)
+    sites = torch.randn(500, 3, generator=generator) @ torch.randn(3, 8 * BEAT, generator=generator)
+    prior.fit_pacing(sites.unflatten(1, (8, BEAT)))
+    drawn = prior.paced_anew(torch.randn(4000, N_PACING, generator=generator)).flatten(1)
+    assert torch.allclose(drawn.var(dim=0), sites.var(dim=0), rtol=0.2)
+    assert torch.equal(prior.fit_pacing(torch.ones(1, 8, BEAT)).pacing, torch.zeros(N_PACING, 8 * BEAT))
+    prior.fit_pacing(sites.unflatten(1, (8, BEAT)))
+
+    def beats(told, *, pacing, own=given.own):
+        conditions = encode_conditions([Condition.parse(told)])
+        return replace(given, conditions=conditions, pacing=pacing, own=own).beats(prior, YES)
+
+    here, there = torch.zeros(1, N_PACING), torch.ones(1, N_PACING)
+    site = timed(prior.paced_anew(there), given.intervals)
+    assert torch.allclose(beats("PACE", pacing=there) - beats("PACE", pacing=here), site, atol=1e-4)
+    # Not where none is asked for, and not of who has one.
+    assert torch.equal(beats("LVH", pacing=there), beats("LVH", pacing=here))
+    paced = facts_of(encode_conditions([Condition.parse("PACE, 60 y, F")]))
+    assert torch.equal(beats("PACE", pacing=there, own=paced), beats("PACE", pacing=here, own=paced))

@@ -2,7 +2,7 @@
 
 from .flow import Predict, denoising_loss, noise_like
 from .guidance import guided
-from .noise import Seeds, row_electrodes, row_intervals, row_noise, row_seeds, row_uniforms
+from .noise import Seeds, row_electrodes, row_intervals, row_noise, row_pacing, row_seeds, row_uniforms
 from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "row_electrodes",
     "row_intervals",
     "row_noise",
+    "row_pacing",
     "row_seeds",
     "row_uniforms",
     "shortcut",

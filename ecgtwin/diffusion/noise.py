@@ -45,7 +45,7 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     return [(entropy, row) for row in range(n)]
 
 
-_RHYTHM, _ELECTRODES, _INTERVALS, _ANOTHER_FLOW = 1, 2, 3, 4
+_RHYTHM, _ELECTRODES, _INTERVALS, _PACING, _ANOTHER_FLOW = 1, 2, 3, 4, 5
 """What a row's seed is followed by, so that what is drawn for one thing does not tell of another."""
 
 
@@ -69,8 +69,17 @@ def row_uniforms(seeds: Seeds, n: int) -> NDArray[np.float32]:
 
 def row_intervals(seeds: Seeds, n: int) -> NDArray[np.float32]:
     """Draw standard normal numbers for the intervals of nobody's beats, ``(len(seeds), n)``, likewise."""
+    return _row_normals(seeds, n, _INTERVALS)
+
+
+def row_pacing(seeds: Seeds, n: int) -> NDArray[np.float32]:
+    """Draw standard normal numbers for where pacemakers pace, ``(len(seeds), n)``, likewise."""
+    return _row_normals(seeds, n, _PACING)
+
+
+def _row_normals(seeds: Seeds, n: int, stream: int) -> NDArray[np.float32]:
     normals = np.empty((len(seeds), n))
-    _for_each_row(seeds, _INTERVALS, lambda rng, row: rng.standard_normal(out=normals[row]))
+    _for_each_row(seeds, stream, lambda rng, row: rng.standard_normal(out=normals[row]))
     return normals.astype(np.float32)
 
 

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from ..conditions import STATEMENTS
 from .autoencoder import PatchAutoencoder
-from .prior import BeatPrior, facts_of, replay
+from .prior import PACED, BeatPrior, facts_of, replay
 from .registration import CLOCK, QRS_ONSET, timed
 from .tokens import N_STATEMENTS, ConditionArrays
 
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
-_PACED = STATEMENTS.index("PACE")
-
 _OTHERWISE_DRIVEN = 0.3
 """Of a residual, what is left where a pacemaker leads and did not, or did and does not.
 
@@ -48,6 +46,8 @@ class Conditioning:
     offsets : int16 Tensor (n, t)
         For each sample its place in a beat.
     rhythm : Tensor (n, N_CHANNELS, m)
+    pacing : Tensor (n, N_PACING)
+        Standard normal numbers: where a pacemaker paces that the person was recorded without; 0 is the mean.
     """
 
     conditions: ConditionArrays
@@ -58,6 +58,7 @@ class Conditioning:
     intervals: Tensor
     offsets: Tensor
     rhythm: Tensor
+    pacing: Tensor
 
     def __len__(self) -> int:
         return len(self.rates)
@@ -94,19 +95,23 @@ class Conditioning:
         # What is left open stays as the person was recorded, and nobody is as people are on average.
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
         facts = open_facts(facts_of(self.conditions), fallback)
-        carried = carried_residuals(prior, self.residuals * has_person[:, None, None], self.own, facts)
+        residuals, pacing = self.residuals * has_person[:, None, None], self.pacing * has_person[:, None]
+        carried = carried_residuals(prior, residuals, self.own, facts, pacing)
         return timed(prior(facts, self.rates) + carried, self.intervals)
 
 
-def carried_residuals(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:
+def carried_residuals(
+    prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor, pacing: Tensor
+) -> Tensor:
     """Return what of residuals ``(n, 8, BEAT)``, recorded under facts of their own, shows under others.
 
     They are brought to the size usual there, and then transferred. But a pacemaker's beat comes from its
-    electrode: how the person's ventricles conduct by themselves is hardly in it.
+    electrode: how the person's ventricles conduct by themselves is hardly in it, and where it sits is drawn.
     """
     _, carried = transferred(prior, residuals, own, asked)
-    otherwise = (_paced(own) != _paced(asked))[:, None, None]
-    return torch.where(otherwise, _OTHERWISE_DRIVEN * without_p_wave(residuals, asked), carried)
+    was_paced, is_paced = (_paced(facts)[:, None, None] for facts in (own, asked))
+    driven = _OTHERWISE_DRIVEN * without_p_wave(residuals, asked) + is_paced * prior.paced_anew(pacing)
+    return torch.where(was_paced != is_paced, driven, carried)
 
 
 def transferred(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +121,7 @@ def transferred(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor)
 
 
 def _paced(facts: Tensor) -> Tensor:
-    return facts[:, _PACED] > 0.5
+    return facts[:, PACED] > 0.5
 
 
 def of_waves(residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:

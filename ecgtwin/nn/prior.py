@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..conditions import STATEMENTS
 from ..rhythm import BEAT
 from .autoencoder import N_LEADS
 from .registration import CLOCK, INTERVALS, registered, textbook
@@ -35,6 +36,12 @@ _REACH = (0.19, 0.12, 0.39, 0.21, 0.24)
 Fitted to the 6,660 pairs of recordings of one person in folds 1-8 of PTB-XL."""
 
 _FADE = 4  # samples over which a residual fades to where nothing is known
+
+PACED = STATEMENTS.index("PACE")
+
+N_PACING = 12
+"""Numbers that say where a pacemaker paces: so many principal components have nine tenths of what paced beats
+differ by."""
 
 N_WAVES = 3
 """P, QRS, and ST with T."""
@@ -121,6 +128,7 @@ class BeatPrior(nn.Module):
     interval_effect: Tensor
     interval_spread: Tensor
     scale_effect: Tensor
+    pacing: Tensor
     guess: Tensor
     guess_centre: Tensor
 
@@ -134,6 +142,7 @@ class BeatPrior(nn.Module):
         self.register_buffer("interval_effect", torch.zeros(N_FACTORS, n_intervals))
         self.register_buffer("interval_spread", torch.zeros(n_intervals, n_intervals))
         self.register_buffer("scale_effect", torch.zeros(N_FACTS, N_LEADS * N_WAVES))
+        self.register_buffer("pacing", torch.zeros(N_PACING, N_LEADS * BEAT))
         self.register_buffer("guess", torch.zeros(base_dim, N_FACTS))
         self.register_buffer("guess_centre", torch.zeros(base_dim))
         self.interaction = Interaction(interaction_width)
@@ -180,7 +189,10 @@ class BeatPrior(nn.Module):
 
     @torch.no_grad()
     def fit_residuals(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor) -> BeatPrior:
-        """Fit how large residuals are, and how far persons' own intervals lie apart; arrays as in `fit`."""
+        """Fit how large residuals are, how far persons' own intervals lie apart, and beats that are paced.
+
+        Arrays are as in `fit`.
+        """
         own = intervals - self.intervals(facts, rates)
         farthest = _FARTHEST * robust_deviation(own)
         own = torch.nan_to_num(own).clamp(-farthest, farthest).double()
@@ -188,9 +200,24 @@ class BeatPrior(nn.Module):
         self.interval_spread.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(INTERVALS))))
         known = torch.where(facts.isnan(), self.usual, facts)
         x = (known - self.usual).double()
-        sizes = _sizes(self.residuals(beats, intervals, known, rates)).flatten(1).double()
+        residuals = self.residuals(beats, intervals, known, rates)
+        sizes = _sizes(residuals).flatten(1).double()
         self.scale_effect.copy_(_ridge(x, sizes - sizes.mean(dim=0), _BELIEF))
+        return self.fit_pacing(residuals[known[:, PACED] > 0.5])
+
+    @torch.no_grad()
+    def fit_pacing(self, residuals: Tensor) -> BeatPrior:
+        """Fit by what beats of pacemakers differ, of their residuals ``(n, 8, BEAT)``."""
+        rows = residuals.flatten(1).double()
+        _, sizes, axes = torch.linalg.svd(rows - rows.mean(dim=0), full_matrices=False)
+        k = min(N_PACING, len(sizes))
+        self.pacing.zero_()
+        self.pacing[:k] = (sizes[:k, None] * axes[:k] / max(len(rows), 1) ** 0.5).float()
         return self
+
+    def paced_anew(self, pacing: Tensor) -> Tensor:
+        """Return residuals ``(n, 8, BEAT)`` of beats paced where normal numbers ``(n, N_PACING)`` say."""
+        return (pacing @ self.pacing).unflatten(1, (N_LEADS, BEAT))
 
     def factors(self, facts: Tensor, rates: Tensor) -> Tensor:
         """Facts ``(n, N_FACTS)`` and rates ``(n,)`` in beats per minute as ``(n, N_FACTORS)``.
