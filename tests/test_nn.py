@@ -26,7 +26,7 @@ from ecgtwin.nn import (
 )
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
-from ecgtwin.nn.conditioning import carried_residuals, of_waves
+from ecgtwin.nn.conditioning import carried_residuals, of_a_beat, of_waves
 from ecgtwin.nn.peaks import N_CHANNELS, as_peaks, beat_offsets, mean_rates, peaks_at, rhythm_channels
 from ecgtwin.nn.prior import N_FACTORS, N_FACTS, N_PACING, replay
 from ecgtwin.nn.registration import INTERVALS, landmarks, registered, timed
@@ -689,3 +689,20 @@ def test_a_new_pacemaker_paces_where_it_is_drawn(tiny, twin):
     assert torch.equal(beats("LVH", pacing=there), beats("LVH", pacing=here))
     paced = facts_of(encode_conditions([Condition.parse("PACE, 60 y, F")]))
     assert torch.equal(beats("PACE", pacing=there, own=paced), beats("PACE", pacing=here, own=paced))
+
+
+def test_when_the_heart_beats_does_not_change_what_a_residual_is(tiny, twin):
+    given, _ = twin
+    prior = copy.deepcopy(tiny.networks_.prior)
+    torch.nn.init.normal_(prior.transfer.read[-1].weight, generator=torch.Generator().manual_seed(0))
+
+    def carried(own, asked):
+        own, asked = (
+            facts_of(encode_conditions([Condition.parse(f"{one}, 60 y, F")])) for one in (own, asked)
+        )
+        return prior.transfer(given.residuals, of_a_beat(own), of_a_beat(asked))
+
+    for asked in ("SR", "SARRH", "STACH, PVC", "SBRAD, BIGU"):
+        assert torch.equal(carried("SR", asked), given.residuals)
+    for asked in ("AFIB", "LVH, SR", "AFIB, PVC"):
+        assert not torch.allclose(carried("SR", asked), given.residuals, atol=1e-2)

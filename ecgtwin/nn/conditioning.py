@@ -14,6 +14,10 @@ from .registration import CLOCK, QRS_ONSET, timed
 from .tokens import N_STATEMENTS, ConditionArrays
 
 _NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
+_SINUS = [STATEMENTS.index(code) for code in ("SR", "SARRH", "SBRAD", "STACH")]
+_ECTOPIC = [STATEMENTS.index(code) for code in ("PAC", "PVC", "BIGU", "TRIGU", "PRC(S)")]
+"""What is said of when the heart beats, and cannot be seen in a typical beat."""
+
 _OTHERWISE_DRIVEN = 0.3
 """Of a residual, what is left where a pacemaker leads and did not, or did and does not.
 
@@ -116,8 +120,17 @@ def carried_residuals(
 
 def transferred(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
     """Return residuals ``(n, 8, BEAT)`` of the size usual under facts asked for, and these transferred."""
-    kept = without_p_wave(of_waves(prior.rescaled(residuals, own, asked), own, asked), asked)
-    return kept, without_p_wave(prior.transfer(kept, own, asked), asked)
+    sized, shown, to_show = prior.rescaled(residuals, own, asked), of_a_beat(own), of_a_beat(asked)
+    kept = without_p_wave(of_waves(sized, shown, to_show), asked)
+    return kept, without_p_wave(prior.transfer(kept, shown, to_show), asked)
+
+
+def of_a_beat(facts: Tensor) -> Tensor:
+    """Return facts ``(n, N_FACTS)`` without what a typical beat cannot show: every sinus rhythm is one."""
+    facts = facts.clone()
+    facts[:, _SINUS[0]] = facts[:, _SINUS].amax(dim=1)
+    facts[:, [*_SINUS[1:], *_ECTOPIC]] = 0
+    return facts
 
 
 def _paced(facts: Tensor) -> Tensor:
