@@ -182,7 +182,7 @@ def _read_or_refuse(
     found: list[ECG | str] = []
     for name in names:
         try:
-            ecg = next(read_windows(root / name, seconds=seconds), None)
+            ecg = next(read_windows(root / f"{name}.hea", seconds=seconds), None)
             reason = f"shorter than {seconds:g} s" if ecg is None else reason_to_refuse(ecg)
             if ecg is None or reason is not None:
                 raise InputError(reason)
