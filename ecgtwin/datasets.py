@@ -182,15 +182,21 @@ def _read_or_refuse(
     found: list[ECG | str] = []
     for name in names:
         try:
-            ecg = next(read_windows(root / f"{name}.hea", seconds=seconds), None)
-            reason = f"shorter than {seconds:g} s" if ecg is None else reason_to_refuse(ecg)
-            if ecg is None or reason is not None:
-                raise InputError(reason)
-            ecg = ecg.select(LEADS).resample(sampling_rate)
-            found.append(replace(ecg, condition=ecg.condition.replace(heart_rate=_possible(ecg.heart_rate))))
+            found.append(_read_start(root / f"{name}.hea", sampling_rate, seconds))
         except InputError as error:
             found.append(str(error))
     return found
+
+
+def _read_start(path: Path, sampling_rate: float, seconds: float) -> ECG:
+    """Read the first seconds of a record, with twelve leads and the heart rate measured."""
+    ecg = next(read_windows(path, seconds=seconds), None)
+    if ecg is None:
+        raise InputError(f"shorter than {seconds:g} s")
+    if reason := reason_to_refuse(ecg):
+        raise InputError(reason)
+    ecg = ecg.select(LEADS).resample(sampling_rate)
+    return replace(ecg, condition=ecg.condition.replace(heart_rate=_possible(ecg.heart_rate)))
 
 
 def _possible(rate: float) -> float | None:

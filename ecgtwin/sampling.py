@@ -19,13 +19,7 @@ from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
 from .given import TRIES, conditioning, draw_rhythms
-from .heartbeats import (
-    Places,
-    has_ectopic_beat,
-    steady_beats,
-    usual_beats,
-    with_typical_beat,
-)
+from .heartbeats import Places, has_ectopic_beat, steady_beats, usual_beats, with_typical_beat
 from .leads import independent_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions, statement_matrix
 from .nn.peaks import as_peaks
