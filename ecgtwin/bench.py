@@ -102,7 +102,7 @@ def _shares(
         return Persons.of(networks, native[None], present[None], [asked])
 
     def rhythms() -> Any:
-        return draw_rhythms(networks, person.repeat(n), [asked] * n, seeds, settings)
+        return draw_rhythms(networks, person.repeat(n), [asked] * n, seeds)
 
     person = encode()
     given = rhythms()

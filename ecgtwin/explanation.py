@@ -14,7 +14,7 @@ from .conditions import Condition
 from .diffusion import row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
-from .given import conditioning, draw_rhythms
+from .given import conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, usual_beats, with_typical_beat
 from .nn import TwinNetworks, encode_conditions
 from .nn.peaks import as_peaks
@@ -80,25 +80,22 @@ class Explanation:
 @torch.no_grad()
 def explain(networks: TwinNetworks, request: Request) -> Explanation:
     """Draw the first twin of a request, and beside each step of its flow the same step less a statement."""
-    target, settings, seed = request.target, request.settings, request.seeds(0, 1)
+    target, seed = request.target, request.seeds(0, 1)
     codes = target.statements
     if not codes:
         raise InputError("there is nothing to explain: the condition names no statement")
     if request.seconds is not None:
         raise InputError("twins of 10 s are explained: duration cannot be chosen")
     device = networks.prior.mean.device
-    person = Persons.pooled(networks, request.references)
-    drawn = draw_rhythms(networks, person, [target], seed, settings)
+    pooled = Persons.pooled(networks, request.references)
+    person, settings = whom_to_draw(networks, pooled, [target], seed, request.settings)
+    drawn = draw_rhythms(networks, person, [target], seed)
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
     sides = [target, *(target.replace(statements=[one for one in codes if one != code]) for code in codes)]
     asked = encode_conditions(sides).to(device)
     many = as_peaks([peaks] * len(sides), device)
     given = conditioning(networks.prior, person.repeat(len(sides)), asked, many)
-    given = replace(
-        given,
-        intervals=given.intervals + (drawn.intervals - given.intervals[:1]),
-        pacing=drawn.pacing.expand(len(sides), -1),
-    )
+    given = replace(given, pacing=drawn.pacing.expand(len(sides), -1))
     predict = flow(networks, given, settings)
 
     architecture = networks.architecture
@@ -117,8 +114,8 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
         moved += (then - now) * (clean[:1] - clean[1:])
         x = clean[:1] if then == 1 else x + (then - now) * (clean[:1] - x) / (1 - now)
 
-    has_person = torch.full((len(sides),), settings["person_scale"] > 0, device=device)
-    context = given.context(networks.autoencoder, networks.prior, has_person)[:, : architecture.latent_dim]
+    everybody = torch.ones(len(sides), dtype=torch.bool, device=device)
+    context = given.context(networks.autoencoder, networks.prior, everybody)[:, : architecture.latent_dim]
     parts = networks.autoencoder.decode(torch.cat([moved, context[:1] - context[1:]]))
     # What a statement moves in the typical beat, it moves by two ways: as `decode` joins them.
     beat_places = Places.of(given.offsets[1:])

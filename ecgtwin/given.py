@@ -1,4 +1,4 @@
-"""What a twin's flow is given: the person and the condition, and a rhythm of the twin's own."""
+"""What a twin's flow is given: a person, be it one that nobody is, a condition, and a rhythm of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .conditions import STATEMENTS, Condition
-from .diffusion import Seeds, row_intervals, row_pacing, row_uniforms
+from .diffusion import Seeds, row_hearts, row_pacing, row_uniforms
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .heartbeats import EARLY
 from .nn import (
@@ -24,8 +24,11 @@ from .nn import (
     open_facts,
     statement_matrix,
 )
+from .nn.conditioning import carried_residuals
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
-from .nn.prior import N_PACING
+from .nn.prior import N_HEART, N_PACING
+from .nn.registration import timed
+from .nn.tokens import N_STATEMENTS
 from .recordings import Persons
 
 MAX_BEATS = 60
@@ -36,6 +39,48 @@ TRIES = 4
 
 _EARLY = [STATEMENTS.index(code) for code in ("PVC", "PAC", "BIGU", "TRIGU")]
 _UNEVEN = STATEMENTS.index("SARRH")
+_HEALTHY = [STATEMENTS.index(code) for code in ("NORM", "SR")]
+
+
+def whom_to_draw(
+    networks: TwinNetworks,
+    persons: Persons,
+    targets: Sequence[Condition],
+    seeds: Seeds,
+    settings: dict[str, Any],
+) -> tuple[Persons, dict[str, Any]]:
+    """Return whose twins to draw and with which settings: without the persons, of people that nobody is."""
+    if settings["person_scale"]:
+        return persons, settings
+    asked = encode_conditions(targets).to(persons.rates.device)
+    return draw_people(networks, asked, seeds), settings | {"person_scale": 1.0}
+
+
+@torch.no_grad()
+def draw_people(networks: TwinNetworks, asked: ConditionArrays, seeds: Seeds) -> Persons:
+    """Draw people that nobody is, of the age and sex asked for.
+
+    Their hearts are healthy, so that what is asked for is all that twins show; where no statement is asked
+    for they are as people are on average. Base vectors are of what these hearts show under the condition.
+    """
+    prior = networks.prior
+    usual, rates = prior.usual.expand(len(seeds), -1), prior.usual.new_full((len(seeds),), torch.nan)
+    facts = open_facts(facts_of(asked), usual)
+    healthy = torch.zeros_like(facts[:, :N_STATEMENTS])
+    healthy[:, _HEALTHY] = 1
+    told = statement_matrix(asked).any(dim=1, keepdim=True)
+    own = facts.clone()
+    own[:, :N_STATEMENTS] = torch.where(told, healthy, facts[:, :N_STATEMENTS])
+    normals, pacing = (
+        torch.from_numpy(x).to(facts) for x in (row_hearts(seeds, N_HEART), row_pacing(seeds, N_PACING))
+    )
+    residuals, own_intervals = prior.drawn(normals, own)
+    shown = asked.heart_rate
+    intervals = prior.intervals(facts, shown) + prior.kept_intervals(own_intervals, own, rates, facts, shown)
+    beats = prior(facts, shown) + carried_residuals(prior, residuals, own, facts, pacing)
+    leads = torch.ones(beats.shape[:2], dtype=torch.bool, device=beats.device)
+    bases = networks.extractor(timed(beats, intervals), intervals, leads, asked)
+    return Persons(bases, residuals, own_intervals, own, rates)
 
 
 @torch.no_grad()
@@ -44,22 +89,13 @@ def draw_rhythms(
     persons: Persons,
     targets: Sequence[Condition],
     seeds: Seeds,
-    settings: dict[str, Any],
     length: int = NATIVE_LENGTH,
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
     asked = encode_conditions(targets).to(persons.rates.device)
-    if settings["person_scale"]:
-        peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
-        given = conditioning(networks.prior, persons, asked, peaks, length)
-        return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
-    peaks = draw_peaks(networks, asked, torch.full_like(persons.rates, float("nan")), seeds, length)
-    prior, own = networks.prior, persons.own_intervals
-    nobody = replace(persons, own=prior.usual.expand_as(persons.own), own_intervals=torch.zeros_like(own))
-    given = conditioning(prior, nobody, asked, peaks, length)
-    normal = torch.from_numpy(row_intervals(seeds, own.shape[1])).to(own)
-    anybody = normal @ prior.interval_spread.T
-    return replace(given, intervals=given.intervals + anybody)
+    peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
+    given = conditioning(networks.prior, persons, asked, peaks, length)
+    return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
 
 
 def draw_peaks(

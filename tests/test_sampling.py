@@ -1,6 +1,7 @@
 """What a twin's flow is given: the person, and a rhythm of the twin's own."""
 
-from dataclasses import replace
+import copy
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ecgtwin import ECG, ECGTwinGenerator, load_example
 from ecgtwin.conditions import Condition
 from ecgtwin.delineation import delineate_all
 from ecgtwin.diffusion import row_seeds
-from ecgtwin.given import draw_rhythms, shows_rhythm
+from ecgtwin.given import draw_rhythms, shows_rhythm, whom_to_draw
 from ecgtwin.heartbeats import Places, has_ectopic_beat
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of
 from ecgtwin.nn.peaks import as_peaks
@@ -20,7 +21,6 @@ from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
 from ecgtwin.sampling import counterfactual_beats, decode, draw_latents, draw_shown
 
-EVERY = {"person_scale": 1.0}
 ALL = np.ones((1, 12), dtype=bool)
 
 
@@ -92,7 +92,7 @@ def test_nobody_is_as_people_usually_are(tiny):
 def test_rhythms_have_the_rates_asked_for(tiny, ecgs):
     rates = [45.0, 80.0, 150.0]
     asked = [Condition(statements="AFIB", heart_rate=rate) for rate in rates]
-    given = draw_rhythms(tiny.networks_, persons(tiny, ecgs), asked, row_seeds(0, 3), EVERY)
+    given = draw_rhythms(tiny.networks_, persons(tiny, ecgs), asked, row_seeds(0, 3))
     np.testing.assert_allclose(given.rates.numpy(), rates, rtol=0.01)
     assert given.offsets.shape == (3, 1000)
     peaks = (given.offsets == BEFORE).sum(dim=1).numpy()
@@ -106,12 +106,12 @@ def test_rhythms_have_the_rates_asked_for(tiny, ecgs):
 def test_the_rhythm_of_a_twin_is_its_own(tiny, ecgs):
     everyone, seeds = persons(tiny, ecgs), row_seeds(4, 3)
     asked = [Condition(heart_rate=200), Condition(), Condition(heart_rate=35)]
-    together = draw_rhythms(tiny.networks_, everyone, asked, seeds, EVERY)
+    together = draw_rhythms(tiny.networks_, everyone, asked, seeds)
     for row in range(3):
         rows = slice(row, row + 1)
-        alone = draw_rhythms(tiny.networks_, everyone[rows], asked[rows], seeds[rows], EVERY)
+        alone = draw_rhythms(tiny.networks_, everyone[rows], asked[rows], seeds[rows])
         assert torch.equal(alone.offsets[0], together.offsets[row])
-    other = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(5, 3), EVERY)
+    other = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(5, 3))
     assert not torch.equal(other.offsets, together.offsets)
 
 
@@ -121,7 +121,7 @@ def test_a_rhythm_that_is_asked_for_is_there(tiny, ecgs, statement):
     seeds, one = row_seeds(0, 40), persons(tiny, ecgs, 1).repeat(40)
 
     def share(asked):
-        given = draw_rhythms(tiny.networks_, one, [asked] * 40, seeds, EVERY)
+        given = draw_rhythms(tiny.networks_, one, [asked] * 40, seeds)
         rhythms = as_peaks([np.flatnonzero(row == BEFORE) for row in given.offsets.numpy()])
         return shows_rhythm(rhythms, shown.expand(40, -1)).float().mean().item()
 
@@ -154,41 +154,54 @@ def test_a_rhythm_without_what_was_asked_for_is_told():
     assert alone == [there for _, _, there in cases]
 
 
-def test_without_a_person_the_own_rate_is_not_told(tiny, ecgs):
-    slow = persons(tiny, ecgs, 1)
-    fast = replace(slow, rates=slow.rates * 3, own=1 - slow.own, own_intervals=slow.own_intervals + 1)
-    nobody = {"person_scale": 0.0}
-    asked, seeds = [Condition()], row_seeds(0, 1)
-    one, other = (draw_rhythms(tiny.networks_, p, asked, seeds, nobody) for p in (slow, fast))
-    assert torch.equal(one.offsets, other.offsets)
-    assert torch.equal(one.intervals, other.intervals)
+def test_without_a_person_people_are_drawn_that_nobody_is(tiny, ecgs):
+    networks, nobody = copy.deepcopy(tiny.networks_), {"person_scale": 0.0}
+    beats = Beats.of(ecgs.signals)
+    everyone = Persons.of(networks, ecgs.signals, np.ones((len(beats.rates), 12), bool), ecgs.conditions)
+    networks.prior.transfer.fit_components(everyone.residuals)
+    targets, seeds = (
+        [Condition(statements="LVH", age=80, sex="F"), Condition(sex="M"), Condition()],
+        row_seeds(0, 3),
+    )
+    one, settings = whom_to_draw(networks, everyone[:3], targets, seeds, nobody)
+    assert settings == {"person_scale": 1.0}
+    # Nothing of the persons at hand is in them, and each row is its own.
+    other, _ = whom_to_draw(networks, everyone[3:4], targets[1:2], seeds[1:2], nobody)
+    for part in (field.name for field in fields(Persons)):
+        torch.testing.assert_close(getattr(one, part)[1:2], getattr(other, part), equal_nan=True)
+    assert one.rates.isnan().all()
+    # Healthy at first where a statement is asked for, else as people are on average.
+    healthy = facts_of(encode_conditions([Condition(statements=["NORM", "SR"], age=80, sex="F")]))
+    assert torch.equal(one.own[:1], healthy)
+    assert torch.equal(one.own[2], networks.prior.usual)
+    # As different as people are.
+    targets = [Condition(statements="NORM", age=60, sex="F")] * 200
+    many, _ = whom_to_draw(networks, everyone[:1].repeat(200), targets, row_seeds(1, 200), nobody)
+    sizes = [
+        residuals.flatten(1).square().mean().sqrt() for residuals in (many.residuals, everyone.residuals)
+    ]
+    assert 0.6 < sizes[0] / sizes[1] < 1.4
+    spread = networks.prior.interval_spread
+    assert torch.allclose(many.own_intervals.T.cov(), spread @ spread.T, atol=0.02)
+    known, some = everyone[:3], {"person_scale": 0.5}
+    assert whom_to_draw(networks, known, targets[:3], seeds, some) == (known, some)
 
 
 def test_the_intervals_of_a_twin_are_those_of_condition_and_person(tiny, ecgs):
     prior, everyone = tiny.networks_.prior, persons(tiny, ecgs)
     asked = [Condition(statements="1AVB", heart_rate=70)] * 3
-    given = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3), EVERY)
+    given = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3))
     facts = facts_of(encode_conditions(asked))
     facts = torch.where(facts.isnan(), everyone.own, facts)
     own = everyone.own_intervals, everyone.own, everyone.rates
     kept = prior.kept_intervals(*own, facts, given.rates)
     assert 0 < kept.abs().sum() < everyone.own_intervals.abs().sum()
     assert torch.allclose(given.intervals, prior.intervals(facts, given.rates) + kept)
-    # Nobody has anybody's, each row its own.
-    nobody = {"person_scale": 0.0}
-    drawn = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3), nobody)
-    assert not torch.allclose(drawn.intervals[0], drawn.intervals[1], atol=1e-3)
-    alone = draw_rhythms(tiny.networks_, everyone[1:2], asked[:1], row_seeds(0, 2)[1:], nobody)
-    assert torch.allclose(
-        alone.intervals - prior.intervals(facts[1:2], alone.rates),
-        drawn.intervals[1:2] - prior.intervals(facts[1:2], drawn.rates[1:2]),
-        atol=1e-6,
-    )
 
 
 def test_the_counterfactual_beat_has_a_share_where_the_person_is_known(tiny, ecgs):
     networks, everyone = tiny.networks_, persons(tiny, ecgs)
-    given = draw_rhythms(networks, everyone, [Condition(statements="LVH")] * 3, row_seeds(0, 3), EVERY)
+    given = draw_rhythms(networks, everyone, [Condition(statements="LVH")] * 3, row_seeds(0, 3))
     settings = {"counterfactual_share": 0.6, "person_scale": 1.0}
     beats, shares = counterfactual_beats(networks, given, settings)
     assert beats.shape == (3, 8, 95)
@@ -197,7 +210,7 @@ def test_the_counterfactual_beat_has_a_share_where_the_person_is_known(tiny, ecg
     np.testing.assert_allclose(shares, np.full((3, 8, 1), 0.3))
     present = np.isin(np.arange(12), [0, 6])[None]
     part = Persons.of(networks, ecgs.signals[:1] * present[..., None], present, ecgs.conditions[:1])
-    given = draw_rhythms(networks, part, [Condition()], row_seeds(0, 1), EVERY)
+    given = draw_rhythms(networks, part, [Condition()], row_seeds(0, 1))
     _, shares = counterfactual_beats(networks, given, settings)
     assert (shares[0, :, 0] > 0).tolist() == [row in (0, 2) for row in range(8)]
 
@@ -231,7 +244,7 @@ def test_premature_ventricular_beats_that_are_asked_for_are_there():
     asked = Condition(statements=["AFIB", "PVC"], age=54, sex="F")  # the reference's own
     networks, settings, n = generator.networks_, generator.sampling_, 48
     person, seeds = Persons.pooled(networks, [load_example()]).repeat(n), row_seeds(0, n)
-    given = draw_rhythms(networks, person, [asked] * n, seeds, settings)
+    given = draw_rhythms(networks, person, [asked] * n, seeds)
     places = Places.of(given.offsets)
 
     def shown(latents):
@@ -257,7 +270,7 @@ def test_an_explained_twin_is_the_one_that_is_drawn_again():
     person = Persons.pooled(generator.networks_, [reference])
     for seed in range(20):
         first = [Condition(statements=["AFIB", "PVC"], age=54, sex="F")]
-        given = draw_rhythms(generator.networks_, person, first, row_seeds(seed, 1), generator.sampling_)
+        given = draw_rhythms(generator.networks_, person, first, row_seeds(seed, 1))
         if draw_shown(generator.networks_, given, row_seeds(seed, 1), generator.sampling_)[1] != [0]:
             break
     found = generator.explain(reference, "AFIB, PVC", random_state=seed)

@@ -572,7 +572,7 @@ def test_a_distilled_denoiser_draws_in_few_evaluations_what_guidance_draws_in_ma
     seeds = row_seeds(0, 8)
 
     def latents(of, **settings):
-        given = draw_rhythms(of, persons, ecgs.conditions[:8], seeds, settings)
+        given = draw_rhythms(of, persons, ecgs.conditions[:8], seeds)
         return draw_latents(of, given, seeds, settings)
 
     once = {"n_steps": 3, "sampler": "shortcut", "guidance_scale": 1.0, "person_scale": 1.0}
@@ -627,7 +627,7 @@ def test_half_of_the_steps_lead_where_all_of_them_did(tiny, data):
             "guidance_scale": 1.0,
             "person_scale": 1.0,
         }
-        given = draw_rhythms(networks, persons, data.conditions[:8], seeds, settings)
+        given = draw_rhythms(networks, persons, data.conditions[:8], seeds)
         return draw_latents(networks, given, seeds, settings)
 
     wanted = latents(2)

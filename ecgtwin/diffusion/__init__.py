@@ -2,7 +2,7 @@
 
 from .flow import Predict, denoising_loss, noise_like
 from .guidance import guided
-from .noise import Seeds, row_electrodes, row_intervals, row_noise, row_pacing, row_seeds, row_uniforms
+from .noise import Seeds, row_electrodes, row_hearts, row_noise, row_pacing, row_seeds, row_uniforms
 from .samplers import SAMPLERS, dpm_solver, euler, heun, shortcut, time_grid
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "heun",
     "noise_like",
     "row_electrodes",
-    "row_intervals",
+    "row_hearts",
     "row_noise",
     "row_pacing",
     "row_seeds",

@@ -45,7 +45,7 @@ def row_seeds(random_state: Any, n: int) -> list[tuple[int, int]]:
     return [(entropy, row) for row in range(n)]
 
 
-_RHYTHM, _ELECTRODES, _INTERVALS, _PACING, _ANOTHER_FLOW = 1, 2, 3, 4, 5
+_RHYTHM, _ELECTRODES, _HEART, _PACING, _ANOTHER_FLOW = 1, 2, 3, 4, 5
 """What a row's seed is followed by, so that what is drawn for one thing does not tell of another."""
 
 
@@ -67,9 +67,9 @@ def row_uniforms(seeds: Seeds, n: int) -> NDArray[np.float32]:
     return uniforms
 
 
-def row_intervals(seeds: Seeds, n: int) -> NDArray[np.float32]:
-    """Draw standard normal numbers for the intervals of nobody's beats, ``(len(seeds), n)``, likewise."""
-    return _row_normals(seeds, n, _INTERVALS)
+def row_hearts(seeds: Seeds, n: int) -> NDArray[np.float32]:
+    """Draw standard normal numbers for hearts that nobody has, ``(len(seeds), n)``, likewise."""
+    return _row_normals(seeds, n, _HEART)
 
 
 def row_pacing(seeds: Seeds, n: int) -> NDArray[np.float32]:

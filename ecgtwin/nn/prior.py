@@ -19,7 +19,7 @@ from ..rhythm import BEAT
 from .autoencoder import N_LEADS
 from .registration import CLOCK, INTERVALS, registered, textbook
 from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
-from .transfer import Transfer
+from .transfer import N_COMPONENTS, Transfer
 
 _BELIEF = 20.0
 """A statement of so many recordings is believed by half, in what it does to shapes."""
@@ -42,6 +42,15 @@ PACED = STATEMENTS.index("PACE")
 N_PACING = 12
 """Numbers that say where a pacemaker paces: so many principal components have nine tenths of what paced beats
 differ by."""
+
+N_HEART = len(INTERVALS) + N_COMPONENTS + 1
+"""Numbers by which typical beats of hearts differ: their intervals, principal components of their shapes, and
+how far they are from what is expected."""
+
+_FAR_OR_NEAR = 0.26
+"""By how much the sizes of hearts' residuals differ, in logs, beyond what chance makes of 64 components.
+
+Measured on the healthy of folds 1-8 of PTB-XL: some hearts are more unusual than others in all components."""
 
 N_WAVES = 3
 """P, QRS, and ST with T."""
@@ -285,6 +294,21 @@ class BeatPrior(nn.Module):
         """
         change = ((asked - own) @ self.scale_effect).clamp(-_MOST_SCALED, _MOST_SCALED)
         return residuals * (change.unflatten(1, (N_LEADS, N_WAVES)) @ _waves(residuals)).exp()
+
+    def drawn(self, normals: Tensor, facts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return residuals ``(n, 8, BEAT)`` and own intervals ``(n, 5)`` of hearts that nobody has.
+
+        Parameters
+        ----------
+        normals : Tensor (n, N_HEART)
+            Standard normal numbers.
+        facts : Tensor (n, N_FACTS)
+            Under which the residuals have their usual size.
+        """
+        own_intervals, components, far = normals.split([len(INTERVALS), N_COMPONENTS, 1], dim=1)
+        scale = (_FAR_OR_NEAR * far - _FAR_OR_NEAR**2).exp()  # its mean square is 1
+        residuals = self.transfer.residuals(components * scale)
+        return self.rescaled(residuals, self.usual, facts), own_intervals @ self.interval_spread.T
 
     def residuals(self, beats: Tensor, intervals: Tensor, facts: Tensor, rates: Tensor) -> Tensor:
         """Return what typical beats ``(n, 8, BEAT)`` at 100 Hz have beyond those expected, registered.

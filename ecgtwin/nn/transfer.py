@@ -55,6 +55,10 @@ class Transfer(nn.Module):
         """Return the principal components ``(n, N_COMPONENTS)`` of residuals, of about unit variance."""
         return (residuals.flatten(1) @ self.basis) / self.spread
 
+    def residuals(self, components: Tensor) -> Tensor:
+        """Return residuals ``(n, 8, BEAT)`` that have these principal components ``(n, N_COMPONENTS)``."""
+        return ((components * self.spread) @ self.basis.T).unflatten(1, (N_LEADS, BEAT))
+
     def forward(self, residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:
         """Return what remains of residuals, and what comes.
 
@@ -68,5 +72,4 @@ class Transfer(nn.Module):
         known = residuals.any(dim=2).to(residuals.dtype)
         z = self.components(residuals)
         under, unchanged = (self.read(torch.cat([z, own, facts, known], dim=1)) for facts in (asked, own))
-        change = ((under - unchanged) * self.spread) @ self.basis.T
-        return residuals + change.unflatten(1, residuals.shape[1:]) * known[:, :, None]
+        return residuals + self.residuals(under - unchanged) * known[:, :, None]
