@@ -63,7 +63,7 @@ class ECGTwinGenerator(PretrainedWeights):
     guidance_scale : float, optional
         How much the condition is exaggerated; 1 is as learned, 0 leaves it out.
     person_scale : float, optional
-        How much the person is; 0 draws from the population.
+        How much the person is; at 0 each twin is of another invented person.
     noise_scale : float, optional
         How much noise of electrodes twins have: 1 as the recordings learned from, 0 none.
     checkpoint_dir : path, optional
@@ -221,9 +221,10 @@ class ECGTwinGenerator(PretrainedWeights):
         ----------
         reference : ECG, path, array (n_leads, n_times), wfdb.Record, ... or a list of them, or None
             One or several recordings of the person; several are pooled. Any subset of the leads will do.
-            None draws from the population.
+            With None each twin is of another invented person.
         condition : Condition, str, ... optional
-            What the twin is to show, as `Condition.parse` reads it: exactly this. None leaves it open.
+            What the twin is to show, as `Condition.parse` reads it: exactly this. Statements without a rhythm
+            among them are shown in sinus rhythm, with what goes with them in PTB-XL. None leaves it open.
         n_samples : int
         age : float, optional
             Years; by default the reference's own, where known.
@@ -461,7 +462,7 @@ class ECGTwinGenerator(PretrainedWeights):
         references : array (n, 12, t) or (n, t)
             Millivolts at the generator's ``sampling_rate``; ``(n, t)`` is lead I alone.
         conditions : sequence of n
-            What each twin is to show, as `Condition.parse` reads it: exactly this, age and sex included.
+            What each twin is to show, as in `sample`: exactly this, age and sex included.
         reference_conditions : sequence of n, optional
             What each reference shows.
         duration, n_steps, guidance_scale, person_scale, noise_scale, random_state, callback

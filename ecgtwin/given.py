@@ -1,4 +1,4 @@
-"""What a twin's flow is given: a person, be it one that nobody is, a condition, and a rhythm of its own."""
+"""What a twin's flow is given: a person, recorded or invented, a condition, and a rhythm of its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from .nn import (
     facts_of,
     open_facts,
     statement_matrix,
+    usual_company,
+    with_a_rhythm,
 )
 from .nn.conditioning import carried_residuals
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
@@ -49,28 +51,28 @@ def whom_to_draw(
     seeds: Seeds,
     settings: dict[str, Any],
 ) -> tuple[Persons, dict[str, Any]]:
-    """Return whose twins to draw and with which settings: without the persons, of people that nobody is."""
+    """Return whose twins to draw and with which settings: without the persons, of invented people."""
     if settings["person_scale"]:
         return persons, settings
-    asked = encode_conditions(targets).to(persons.rates.device)
-    return draw_people(networks, asked, seeds), settings | {"person_scale": 1.0}
+    return invented_people(networks, targets, seeds), settings | {"person_scale": 1.0}
 
 
 @torch.no_grad()
-def draw_people(networks: TwinNetworks, asked: ConditionArrays, seeds: Seeds) -> Persons:
-    """Draw people that nobody is, of the age and sex asked for.
+def invented_people(networks: TwinNetworks, targets: Sequence[Condition], seeds: Seeds) -> Persons:
+    """Invent people of the age and sex asked for.
 
     Their hearts are healthy, so that what is asked for is all that twins show; where no statement is asked
     for they are as people are on average. Base vectors are of what these hearts show under the condition.
     """
     prior = networks.prior
+    asked, company = told(targets, prior.usual.device)
     usual, rates = prior.usual.expand(len(seeds), -1), prior.usual.new_full((len(seeds),), torch.nan)
-    facts = open_facts(facts_of(asked), usual)
+    facts = open_facts(facts_of(asked), usual, company)
     healthy = torch.zeros_like(facts[:, :N_STATEMENTS])
     healthy[:, _HEALTHY] = 1
-    told = statement_matrix(asked).any(dim=1, keepdim=True)
+    some = statement_matrix(asked).any(dim=1, keepdim=True)
     own = facts.clone()
-    own[:, :N_STATEMENTS] = torch.where(told, healthy, facts[:, :N_STATEMENTS])
+    own[:, :N_STATEMENTS] = torch.where(some, healthy, facts[:, :N_STATEMENTS])
     normals, pacing = (
         torch.from_numpy(x).to(facts) for x in (row_hearts(seeds, N_HEART), row_pacing(seeds, N_PACING))
     )
@@ -83,6 +85,16 @@ def draw_people(networks: TwinNetworks, asked: ConditionArrays, seeds: Seeds) ->
     return Persons(bases, residuals, own_intervals, own, rates)
 
 
+def told(targets: Sequence[Condition], device: torch.device) -> tuple[ConditionArrays, Tensor]:
+    """Return what the networks are told of conditions, and statements that come along ``(n, 71)``.
+
+    Recordings to learn from name their rhythm and all that they show. Who names no rhythm, as in "LVH", has
+    not listed everything: the rhythm is sinus, and beats are those to expect of all recordings with LVH.
+    """
+    asked = encode_conditions([with_a_rhythm(target) for target in targets])
+    return asked.to(device), usual_company(targets).to(device)
+
+
 @torch.no_grad()
 def draw_rhythms(
     networks: TwinNetworks,
@@ -92,9 +104,9 @@ def draw_rhythms(
     length: int = NATIVE_LENGTH,
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
-    asked = encode_conditions(targets).to(persons.rates.device)
+    asked, company = told(targets, persons.rates.device)
     peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
-    given = conditioning(networks.prior, persons, asked, peaks, length)
+    given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
     return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
 
 
@@ -145,10 +157,14 @@ def conditioning(
     asked: ConditionArrays,
     peaks: Tensor,
     length: int = NATIVE_LENGTH,
+    *,
+    company: Tensor | None = None,
 ) -> Conditioning:
     """Return what a flow is given of persons, conditions and R peaks, as `ecgtwin.nn.peaks` has them."""
     rates = mean_rates(peaks)
-    facts = open_facts(facts_of(asked), persons.own)
+    if company is None:
+        company = persons.own.new_zeros(len(rates), N_STATEMENTS)
+    facts = open_facts(facts_of(asked), persons.own, company)
     kept = prior.kept_intervals(persons.own_intervals, persons.own, persons.rates, facts, rates)
     return Conditioning(
         asked,
@@ -160,4 +176,5 @@ def conditioning(
         beat_offsets(peaks, length),
         rhythm_channels(peaks, length),
         persons.residuals.new_zeros(len(rates), N_PACING),
+        company,
     )

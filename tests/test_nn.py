@@ -435,6 +435,7 @@ def twin(tiny):
         beat_offsets(as_peaks([peaks]), 1000),
         rhythm_channels(as_peaks([peaks]), 1000),
         torch.zeros(1, N_PACING),
+        torch.zeros(1, N_STATEMENTS),
     )
     return given, beat
 
@@ -648,6 +649,7 @@ def test_networks_stay_on_their_device():
         torch.zeros(2, 1000, dtype=torch.int16),
         torch.zeros(2, N_CHANNELS, 100),
         torch.zeros(2, N_PACING),
+        torch.zeros(2, N_STATEMENTS),
     ).to("meta")
     x, time = torch.zeros(2, width, 100, device="meta"), torch.zeros(2, device="meta")
 

@@ -8,18 +8,20 @@ import pytest
 import torch
 
 from ecgtwin import ECG, ECGTwinGenerator, load_example
-from ecgtwin.conditions import Condition
+from ecgtwin.conditions import STATEMENTS, Condition
 from ecgtwin.delineation import delineate_all
 from ecgtwin.diffusion import row_seeds
-from ecgtwin.given import draw_rhythms, shows_rhythm, whom_to_draw
+from ecgtwin.given import draw_rhythms, shows_rhythm, told, whom_to_draw
 from ecgtwin.heartbeats import Places, has_ectopic_beat
-from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of
+from ecgtwin.metrics import rule_share
+from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, open_facts, statement_matrix
 from ecgtwin.nn.peaks import as_peaks
 from ecgtwin.nn.registration import registered
 from ecgtwin.output import twelve_at
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
 from ecgtwin.sampling import counterfactual_beats, decode, draw_latents, draw_shown
+from ecgtwin.statements import COMPANY
 
 ALL = np.ones((1, 12), dtype=bool)
 
@@ -154,7 +156,7 @@ def test_a_rhythm_without_what_was_asked_for_is_told():
     assert alone == [there for _, _, there in cases]
 
 
-def test_without_a_person_people_are_drawn_that_nobody_is(tiny, ecgs):
+def test_without_a_person_people_are_invented(tiny, ecgs):
     networks, nobody = copy.deepcopy(tiny.networks_), {"person_scale": 0.0}
     beats = Beats.of(ecgs.signals)
     everyone = Persons.of(networks, ecgs.signals, np.ones((len(beats.rates), 12), bool), ecgs.conditions)
@@ -187,9 +189,46 @@ def test_without_a_person_people_are_drawn_that_nobody_is(tiny, ecgs):
     assert whom_to_draw(networks, known, targets[:3], seeds, some) == (known, some)
 
 
+def test_who_names_no_rhythm_has_not_listed_everything():
+    targets = [
+        Condition(statements=codes.split()) for codes in ("RVH", "RVH SR", "PVC", "AFIB", "LVH RVH", "")
+    ]
+    asked, company = told(targets, torch.device("cpu"))
+    codes = [[STATEMENTS[i] for i in row.nonzero()[:, 0]] for row in statement_matrix(asked)]
+    assert codes == [["RVH", "SR"], ["RVH", "SR"], ["PVC", "SR"], ["AFIB"], ["LVH", "RVH", "SR"], []]
+    shares = dict(zip(STATEMENTS, company[0].tolist(), strict=True))
+    assert {code for code, share in shares.items() if share} == set(COMPANY["RVH"])
+    assert shares["CRBBB"] == pytest.approx(COMPANY["RVH"]["CRBBB"])
+    assert company.any(dim=1).tolist() == [True, False, False, False, True, False]
+    assert company[4, STATEMENTS.index("ISC_")] == pytest.approx(COMPANY["LVH"]["ISC_"] / 2)
+    # Company of nothing at all leaves open what is open.
+    usual = torch.rand(6, N_STATEMENTS + 2)
+    facts = open_facts(facts_of(asked), usual, company)
+    assert torch.equal(facts[5], usual[5])
+    assert facts[0, STATEMENTS.index("RVH")] == 1
+    assert torch.equal(facts[0, :N_STATEMENTS] > 0, (statement_matrix(asked)[0] + company[0]) > 0)
+
+
+ALONE = {"RAO/RAE": 0.84, "1AVB": 0.78, "LPR": 0.89, "AFIB": 0.90, "RVH": 0.81}
+"""How often recordings of a statement meet its rule; they have others beside it."""
+
+
+@pytest.mark.parametrize("statement", ALONE)
+def test_invented_people_show_a_statement_asked_for_alone(statement):
+    twins = ECGTwinGenerator.from_pretrained().sample(None, statement, n_samples=32, random_state=0)
+    assert rule_share(twins, statement) > ALONE[statement] - 0.15
+
+
+@pytest.mark.parametrize("statement", ["RAO/RAE", "1AVB", "LPR", "AFIB"])
+def test_a_person_shows_a_statement_asked_for_alone(statement):
+    generator, reference = ECGTwinGenerator.from_pretrained(), load_example().resample(100)
+    twins = generator.sample(reference, statement, n_samples=32, random_state=0)
+    assert rule_share(twins, statement) > ALONE[statement] - 0.15
+
+
 def test_the_intervals_of_a_twin_are_those_of_condition_and_person(tiny, ecgs):
     prior, everyone = tiny.networks_.prior, persons(tiny, ecgs)
-    asked = [Condition(statements="1AVB", heart_rate=70)] * 3
+    asked = [Condition(statements=["1AVB", "SR"], heart_rate=70)] * 3
     given = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3))
     facts = facts_of(encode_conditions(asked))
     facts = torch.where(facts.isnan(), everyone.own, facts)

@@ -5,6 +5,7 @@ RUN = (
     "own_file",
     "smartwatch",
     "several_references",
+    "invented_patient",
     "editing_series",
     "explained_twin",
     "long_twin",

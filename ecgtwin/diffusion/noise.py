@@ -68,7 +68,7 @@ def row_uniforms(seeds: Seeds, n: int) -> NDArray[np.float32]:
 
 
 def row_hearts(seeds: Seeds, n: int) -> NDArray[np.float32]:
-    """Draw standard normal numbers for hearts that nobody has, ``(len(seeds), n)``, likewise."""
+    """Draw standard normal numbers for invented hearts, ``(len(seeds), n)``, likewise."""
     return _row_normals(seeds, n, _HEART)
 
 

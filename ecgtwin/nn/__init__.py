@@ -2,14 +2,21 @@
 
 from .architecture import ARCHITECTURES, Architecture
 from .autoencoder import PatchAutoencoder
-from .conditioning import Conditioning, open_facts, transferred
+from .conditioning import Conditioning, of_a_beat, open_facts, transferred
 from .denoiser import Denoiser, Told
 from .electrodes import ElectrodeLevels
 from .extractor import BaseExtractor, BeatReader
 from .networks import TwinNetworks, drawn_from
 from .prior import BeatPrior, facts_of
 from .rhythm import RhythmModel
-from .tokens import N_STATEMENTS, ConditionArrays, encode_conditions, statement_matrix
+from .tokens import (
+    N_STATEMENTS,
+    ConditionArrays,
+    encode_conditions,
+    statement_matrix,
+    usual_company,
+    with_a_rhythm,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -29,7 +36,10 @@ __all__ = [
     "drawn_from",
     "encode_conditions",
     "facts_of",
+    "of_a_beat",
     "open_facts",
     "statement_matrix",
     "transferred",
+    "usual_company",
+    "with_a_rhythm",
 ]

@@ -52,6 +52,8 @@ class Conditioning:
     rhythm : Tensor (n, N_CHANNELS, m)
     pacing : Tensor (n, N_PACING)
         Standard normal numbers: where a pacemaker paces that the person was recorded without; 0 is the mean.
+    company : Tensor (n, N_STATEMENTS)
+        Statements that are not asked for, from 0 to 1: how much they come along.
     """
 
     conditions: ConditionArrays
@@ -63,6 +65,7 @@ class Conditioning:
     offsets: Tensor
     rhythm: Tensor
     pacing: Tensor
+    company: Tensor
 
     def __len__(self) -> int:
         return len(self.rates)
@@ -81,7 +84,11 @@ class Conditioning:
     @property
     def facts(self) -> Tensor:
         """What twins show, ``(n, N_FACTS)``: what is asked for; what that leaves open, as recorded."""
-        return open_facts(facts_of(self.conditions), self.own)
+        return self.facts_with(self.own)
+
+    def facts_with(self, fallback: Tensor) -> Tensor:
+        """What is asked for, and comes along; what that leaves open, from a fallback ``(n, N_FACTS)``."""
+        return open_facts(facts_of(self.conditions), fallback, self.company)
 
     @property
     def paced(self) -> Tensor:
@@ -96,9 +103,9 @@ class Conditioning:
 
     def beats(self, prior: BeatPrior, has_person: Tensor) -> Tensor:
         """Return counterfactual beats ``(n, 8, BEAT)`` in mV at 100 Hz, of persons where bool says so."""
-        # What is left open stays as the person was recorded, and nobody is as people are on average.
+        # What is left open stays as the person was recorded; of nobody it is as people are on average.
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
-        facts = open_facts(facts_of(self.conditions), fallback)
+        facts = self.facts_with(fallback)
         residuals, pacing = self.residuals * has_person[:, None, None], self.pacing * has_person[:, None]
         carried = carried_residuals(prior, residuals, self.own, facts, pacing)
         return timed(prior(facts, self.rates) + carried, self.intervals)
@@ -160,10 +167,15 @@ def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:
     return residuals * ~(silent[:, None, None] & before_qrs)
 
 
-def open_facts(asked: Tensor, fallback: Tensor) -> Tensor:
-    """Fill what facts ``(n, N_FACTS)`` leave open: statements where there is none at all, age and sex."""
-    told = asked[:, :N_STATEMENTS].any(dim=1, keepdim=True)
-    statements = torch.where(told, asked[:, :N_STATEMENTS], fallback[:, :N_STATEMENTS])
+def open_facts(asked: Tensor, fallback: Tensor, company: Tensor | None = None) -> Tensor:
+    """Fill what facts ``(n, N_FACTS)`` leave open: statements where there is none at all, age and sex.
+
+    Where there are some, `company` ``(n, N_STATEMENTS)`` comes along.
+    """
+    shown = asked[:, :N_STATEMENTS]
+    told = shown.any(dim=1, keepdim=True)
+    shown = shown if company is None else torch.maximum(shown, company)
+    statements = torch.where(told, shown, fallback[:, :N_STATEMENTS])
     others = asked[:, N_STATEMENTS:]
     others = torch.where(others.isnan(), fallback[:, N_STATEMENTS:], others)
     return torch.cat([statements, others], dim=1)

@@ -296,7 +296,7 @@ class BeatPrior(nn.Module):
         return residuals * (change.unflatten(1, (N_LEADS, N_WAVES)) @ _waves(residuals)).exp()
 
     def drawn(self, normals: Tensor, facts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return residuals ``(n, 8, BEAT)`` and own intervals ``(n, 5)`` of hearts that nobody has.
+        """Return residuals ``(n, 8, BEAT)`` and own intervals ``(n, 5)`` of invented hearts.
 
         Parameters
         ----------

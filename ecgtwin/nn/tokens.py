@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import STATEMENTS, Condition
+from ..statements import COMPANY, RHYTHMS
 from .layers import FourierFeatures, RowLinear
 
 N_STATEMENTS = len(STATEMENTS)
@@ -88,6 +89,27 @@ def encode_conditions(conditions: Sequence[Condition]) -> ConditionArrays:
             [nan if c.heart_rate is None else c.heart_rate for c in conditions], dtype=torch.float32
         ),
     )
+
+
+def usual_company(conditions: Sequence[Condition]) -> Tensor:
+    """Return how often other statements come with those of conditions that name no rhythm, ``(n, 71)``.
+
+    The mean over the statements named; 0 for conditions that name a rhythm, or nothing.
+    """
+    found = torch.zeros(len(conditions), N_STATEMENTS)
+    for row, condition in zip(found, conditions, strict=True):
+        if RHYTHMS.isdisjoint(condition.statements):
+            for code in condition.statements:
+                for other, share in COMPANY.get(code, {}).items():
+                    row[_CODE[other] - 1] += share / len(condition.statements)
+    return found
+
+
+def with_a_rhythm(condition: Condition) -> Condition:
+    """Return a condition in sinus rhythm where it names statements, but no rhythm."""
+    if condition.statements and RHYTHMS.isdisjoint(condition.statements):
+        return condition.replace(statements=[*condition.statements, "SR"])
+    return condition
 
 
 def statement_matrix(conditions: ConditionArrays) -> Tensor:

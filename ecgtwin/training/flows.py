@@ -147,6 +147,7 @@ class FlowData:
             self.offsets[own],
             self.rhythm[own],
             self.rates.new_zeros(n, N_PACING),
+            self.rates.new_zeros(n, N_STATEMENTS),
         )
         context = given.context(self.networks.autoencoder, self.networks.prior, has_person)
         return Drawn(self.latents[own], Asked(given, has_person, context))

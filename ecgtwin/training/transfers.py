@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import N_STATEMENTS, TwinNetworks, drawn_from, transferred
+from ..nn import N_STATEMENTS, TwinNetworks, drawn_from, of_a_beat, transferred
 from .contrast import eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .loop import LoopSettings, train
@@ -126,8 +126,9 @@ def fit_transfer(
                 x + 0.01 * torch.randn(*x.shape, generator=generator).to(device) for x in (beats, recorded)
             )
             penalty = 0.0 if step % _SLOPE_EVERY else _SLOPE_EVERY * _SLOPE
-            total = critic.loss(recorded, own.facts[rows], beats, asked, present, penalty)
-            total = total + _DOUBT * critic.doubt(beats, asked, present)
+            shows, to_show = of_a_beat(own.facts[rows]), of_a_beat(asked)
+            total = critic.loss(recorded, shows, beats, to_show, present, penalty)
+            total = total + _DOUBT * critic.doubt(beats, to_show, present)
         same = people[:, None] == people
         same.fill_diagonal_(False)
         for witness in persons:
@@ -138,7 +139,7 @@ def fit_transfer(
             total = total + F.cross_entropy(logits.masked_fill(same, float("-inf")), target) / len(persons)
         for witness in conditions:
             read = witness(beats, intervals, present).float()
-            total = total + _OBEDIENCE * reading_loss(read, asked) / len(conditions)
+            total = total + _OBEDIENCE * reading_loss(read, to_show) / len(conditions)
         before, after = (prior.transfer.components(x) for x in (residuals, carried))
         total = total + _LEAST_CHANGE * (after - before).square().sum(dim=1).mean()
         total = total + _GROWTH * F.relu(after.square().sum(dim=1) - before.square().sum(dim=1)).mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import N_STATEMENTS, BeatReader, TwinNetworks, drawn_from
+from ..nn import N_STATEMENTS, BeatReader, TwinNetworks, drawn_from, of_a_beat
 from ..nn.registration import textbook
 from .contrast import contrastive_loss, seeded
 from .data import step_generators
@@ -78,7 +78,7 @@ def fit_witness(
             found = witness(beats, own.intervals[rows] + 0.03 * noise(n, 5), own.present(rows)).float()
         if of_persons:
             return contrastive_loss(F.normalize(found, dim=-1), people.cpu())
-        return reading_loss(found, own.facts[rows])
+        return reading_loss(found, of_a_beat(own.facts[rows]))
 
     kind = "persons" if of_persons else "conditions"
     train(
