@@ -21,10 +21,9 @@ from .nn import (
     TwinNetworks,
     encode_conditions,
     facts_of,
+    in_full,
     open_facts,
     statement_matrix,
-    usual_company,
-    with_a_rhythm,
 )
 from .nn.conditioning import carried_residuals
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
@@ -65,7 +64,7 @@ def invented_people(networks: TwinNetworks, targets: Sequence[Condition], seeds:
     for they are as people are on average. Base vectors are of what these hearts show under the condition.
     """
     prior = networks.prior
-    asked, company = told(targets, prior.usual.device)
+    asked, company = in_full(encode_conditions(targets).to(prior.usual.device))
     usual, rates = prior.usual.expand(len(seeds), -1), prior.usual.new_full((len(seeds),), torch.nan)
     facts = open_facts(facts_of(asked), usual, company)
     healthy = torch.zeros_like(facts[:, :N_STATEMENTS])
@@ -85,16 +84,6 @@ def invented_people(networks: TwinNetworks, targets: Sequence[Condition], seeds:
     return Persons(bases, residuals, own_intervals, own, rates)
 
 
-def told(targets: Sequence[Condition], device: torch.device) -> tuple[ConditionArrays, Tensor]:
-    """Return what the networks are told of conditions, and statements that come along ``(n, 71)``.
-
-    Recordings to learn from name their rhythm and all that they show. Who names no rhythm, as in "LVH", has
-    not listed everything: the rhythm is sinus, and beats are those to expect of all recordings with LVH.
-    """
-    asked = encode_conditions([with_a_rhythm(target) for target in targets])
-    return asked.to(device), usual_company(targets).to(device)
-
-
 @torch.no_grad()
 def draw_rhythms(
     networks: TwinNetworks,
@@ -104,7 +93,7 @@ def draw_rhythms(
     length: int = NATIVE_LENGTH,
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
-    asked, company = told(targets, persons.rates.device)
+    asked, company = in_full(encode_conditions(targets).to(persons.rates.device))
     peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
     given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
     return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))

@@ -11,10 +11,10 @@ from ecgtwin import ECG, ECGTwinGenerator, load_example
 from ecgtwin.conditions import STATEMENTS, Condition
 from ecgtwin.delineation import delineate_all
 from ecgtwin.diffusion import row_seeds
-from ecgtwin.given import draw_rhythms, shows_rhythm, told, whom_to_draw
+from ecgtwin.given import draw_rhythms, shows_rhythm, whom_to_draw
 from ecgtwin.heartbeats import Places, has_ectopic_beat
 from ecgtwin.metrics import rule_share
-from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, open_facts, statement_matrix
+from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, in_full, open_facts, statement_matrix
 from ecgtwin.nn.peaks import as_peaks
 from ecgtwin.nn.registration import registered
 from ecgtwin.output import twelve_at
@@ -193,7 +193,7 @@ def test_who_names_no_rhythm_has_not_listed_everything():
     targets = [
         Condition(statements=codes.split()) for codes in ("RVH", "RVH SR", "PVC", "AFIB", "LVH RVH", "")
     ]
-    asked, company = told(targets, torch.device("cpu"))
+    asked, company = in_full(encode_conditions(targets))
     codes = [[STATEMENTS[i] for i in row.nonzero()[:, 0]] for row in statement_matrix(asked)]
     assert codes == [["RVH", "SR"], ["RVH", "SR"], ["PVC", "SR"], ["AFIB"], ["LVH", "RVH", "SR"], []]
     shares = dict(zip(STATEMENTS, company[0].tolist(), strict=True))

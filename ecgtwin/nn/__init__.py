@@ -9,14 +9,7 @@ from .extractor import BaseExtractor, BeatReader
 from .networks import TwinNetworks, drawn_from
 from .prior import BeatPrior, facts_of
 from .rhythm import RhythmModel
-from .tokens import (
-    N_STATEMENTS,
-    ConditionArrays,
-    encode_conditions,
-    statement_matrix,
-    usual_company,
-    with_a_rhythm,
-)
+from .tokens import N_STATEMENTS, ConditionArrays, encode_conditions, in_full, statement_matrix
 
 __all__ = [
     "ARCHITECTURES",
@@ -36,10 +29,9 @@ __all__ = [
     "drawn_from",
     "encode_conditions",
     "facts_of",
+    "in_full",
     "of_a_beat",
     "open_facts",
     "statement_matrix",
     "transferred",
-    "usual_company",
-    "with_a_rhythm",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,11 @@ from .layers import FourierFeatures, RowLinear
 N_STATEMENTS = len(STATEMENTS)
 _CODE = {code: i + 1 for i, code in enumerate(STATEMENTS)}
 _SEX = {None: 0, "M": 1, "F": 2}
+_RHYTHMS = [STATEMENTS.index(code) for code in sorted(RHYTHMS)]
+_COMPANY = torch.tensor(
+    [[COMPANY.get(code, {}).get(other, 0.0) for other in STATEMENTS] for code in STATEMENTS]
+)
+"""How much each statement, a column, comes along with each, a row."""
 
 
 @dataclass(frozen=True)
@@ -91,32 +96,27 @@ def encode_conditions(conditions: Sequence[Condition]) -> ConditionArrays:
     )
 
 
-def usual_company(conditions: Sequence[Condition]) -> Tensor:
-    """Return how often other statements come with those of conditions that name no rhythm, ``(n, 71)``.
-
-    The mean over the statements named; 0 for conditions that name a rhythm, or nothing.
-    """
-    found = torch.zeros(len(conditions), N_STATEMENTS)
-    for row, condition in zip(found, conditions, strict=True):
-        if RHYTHMS.isdisjoint(condition.statements):
-            for code in condition.statements:
-                for other, share in COMPANY.get(code, {}).items():
-                    row[_CODE[other] - 1] += share / len(condition.statements)
-    return found
-
-
-def with_a_rhythm(condition: Condition) -> Condition:
-    """Return a condition in sinus rhythm where it names statements, but no rhythm."""
-    if condition.statements and RHYTHMS.isdisjoint(condition.statements):
-        return condition.replace(statements=[*condition.statements, "SR"])
-    return condition
-
-
 def statement_matrix(conditions: ConditionArrays) -> Tensor:
     """Return the statements as zeros and ones, ``(n, 71)``, in the order of `STATEMENTS`."""
     numbers = conditions.statements
     table = torch.zeros(len(numbers), N_STATEMENTS + 1, device=numbers.device)
     return table.scatter_(1, numbers, 1.0)[:, 1:]  # the first column is the empty places
+
+
+def in_full(asked: ConditionArrays) -> tuple[ConditionArrays, Tensor]:
+    """Return what the networks are told of conditions asked for, and statements that come along ``(n, 71)``.
+
+    Recordings to learn from name their rhythm and all that they show. Who names no rhythm, as in "LVH", has
+    not listed everything: the rhythm is sinus, and beats are those to expect of all recordings with LVH. What
+    comes along is the mean over the statements named.
+    """
+    shown = statement_matrix(asked)
+    short = shown.any(dim=1) & ~shown[:, _RHYTHMS].any(dim=1)
+    company = shown @ _COMPANY.to(shown) / shown.sum(dim=1, keepdim=True).clamp(min=1)
+    if short.any():
+        rhythm = short[:, None] * _CODE["SR"]
+        asked = replace(asked, statements=torch.cat([asked.statements, rhythm], dim=1))
+    return asked, company * short[:, None]
 
 
 class ConditionTokens(nn.Module):
