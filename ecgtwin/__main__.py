@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--minutes",
         type=float,
-        help="wall-clock limit, shared by extractor, flow and distillation; the other stages take their time",
+        help="wall-clock limit of training; reading the recordings and finding their beats come on top",
     )
     train.add_argument("--stage", choices=["all", *STAGES], default="all")
     train.add_argument("--folds", type=int, nargs="+", default=list(range(1, 9)), help="folds to train on")
@@ -251,9 +251,10 @@ def _train(args: argparse.Namespace) -> None:
 
     settings = StageSettings.on(
         device,
-        extractor_minutes=minutes(0.1),
-        denoiser_minutes=minutes(0.6),
-        distillation_minutes=minutes(0.3),
+        extractor_minutes=minutes(0.05),
+        beats_minutes=minutes(0.2),
+        denoiser_minutes=minutes(0.5),
+        distillation_minutes=minutes(0.25),
         bf16=args.bf16,
     )
     scores = fit_networks(

@@ -16,7 +16,7 @@ from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
 from .given import conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, usual_beats, with_typical_beat
-from .nn import TwinNetworks, encode_conditions, in_full
+from .nn import TwinNetworks, in_full
 from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
@@ -92,7 +92,8 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     drawn = draw_rhythms(networks, person, [target], seed)
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
     sides = [target, *(target.replace(statements=[one for one in codes if one != code]) for code in codes)]
-    asked, company = in_full(encode_conditions(sides).to(device))
+    asked, company = in_full(sides, device)
+    company = torch.minimum(company, company[:1])  # what does not come along with all of them, does with none
     many = as_peaks([peaks] * len(sides), device)
     given = conditioning(networks.prior, person.repeat(len(sides)), asked, many, company=company)
     given = replace(given, pacing=drawn.pacing.expand(len(sides), -1))
@@ -160,7 +161,7 @@ def _rhythm_evidence(
     if len(peaks) > 2:
         device = networks.prior.mean.device
         intervals = torch.as_tensor(np.diff(peaks) / NATIVE_RATE, dtype=torch.float32, device=device)
-        conditions, _ = in_full(encode_conditions([one.replace(heart_rate=None) for one in sides]).to(device))
+        conditions, _ = in_full([one.replace(heart_rate=None) for one in sides], device)
         density = networks.rhythm.invert(conditions, intervals.expand(len(sides), -1))[1]
         found[:, 1:] = (density[:1] - density[1:]).cpu().numpy()
     return found

@@ -19,7 +19,6 @@ from .nn import (
     ConditionArrays,
     Conditioning,
     TwinNetworks,
-    encode_conditions,
     facts_of,
     in_full,
     open_facts,
@@ -64,7 +63,7 @@ def invented_people(networks: TwinNetworks, targets: Sequence[Condition], seeds:
     for they are as people are on average. Base vectors are of what these hearts show under the condition.
     """
     prior = networks.prior
-    asked, company = in_full(encode_conditions(targets).to(prior.usual.device))
+    asked, company = in_full(targets, prior.usual.device)
     usual, rates = prior.usual.expand(len(seeds), -1), prior.usual.new_full((len(seeds),), torch.nan)
     facts = open_facts(facts_of(asked), usual, company)
     healthy = torch.zeros_like(facts[:, :N_STATEMENTS])
@@ -93,7 +92,7 @@ def draw_rhythms(
     length: int = NATIVE_LENGTH,
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
-    asked, company = in_full(encode_conditions(targets).to(persons.rates.device))
+    asked, company = in_full(targets, persons.rates.device)
     peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
     given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
     return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))

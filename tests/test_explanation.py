@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ecgtwin import ECGTwinGenerator, InputError, load_example
+from ecgtwin.given import conditioning
 from ecgtwin.leads import LEADS
 from ecgtwin.metrics.ectopy import measure_beats
 from ecgtwin.metrics.explanations import REGIONS, Region, as_table, explanation_table, premature_beats
@@ -56,6 +57,22 @@ def test_a_premature_beat_is_what_pvc_moved(generator, reference):
 def test_limb_leads_of_an_attribution_obey_their_laws(generator, reference):
     moved = generator.explain(reference, "SR, CLBBB", random_state=0).of("CLBBB")
     np.testing.assert_allclose(moved[1] - moved[0], moved[2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("condition", "comes"), [("AFIB, LVH", False), ("LVH, IMI", True)])
+def test_what_comes_along_is_decided_by_the_whole_condition(tiny, reference, monkeypatch, condition, comes):
+    """A rhythm is not credited with what goes with "LVH" by itself, but does not come along with both."""
+    sides = []
+
+    def spy(*args, **kwargs):
+        sides.append(conditioning(*args, **kwargs))
+        return sides[-1]
+
+    monkeypatch.setattr("ecgtwin.explanation.conditioning", spy)
+    tiny.explain(reference, condition, random_state=0)
+    (given,) = sides
+    assert given.company[0].any() == comes
+    assert (given.company <= given.company[0]).all()
 
 
 def test_nothing_is_explained_without_a_statement(tiny, reference):

@@ -193,7 +193,7 @@ def test_who_names_no_rhythm_has_not_listed_everything():
     targets = [
         Condition(statements=codes.split()) for codes in ("RVH", "RVH SR", "PVC", "AFIB", "LVH RVH", "")
     ]
-    asked, company = in_full(encode_conditions(targets))
+    asked, company = in_full(targets)
     codes = [[STATEMENTS[i] for i in row.nonzero()[:, 0]] for row in statement_matrix(asked)]
     assert codes == [["RVH", "SR"], ["RVH", "SR"], ["PVC", "SR"], ["AFIB"], ["LVH", "RVH", "SR"], []]
     shares = dict(zip(STATEMENTS, company[0].tolist(), strict=True))

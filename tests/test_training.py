@@ -378,7 +378,8 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
     networks = copy.deepcopy(tiny.networks_)
     networks.prior.transfer = Transfer(N_FACTS, 16)
     settings = LoopSettings(n_steps=60, learning_rate=5e-3, ema_decay=0.9)
-    fit_transfer(networks, data, LoopSettings(n_steps=1), witness_steps=1, batch_size=8, verbose=False)
+    step = LoopSettings(n_steps=1)
+    fit_transfer(networks, data, step, witnesses=step, batch_size=8, verbose=False)
     own = OwnBeats.of(networks, data)
     witness = fit_witness(
         networks, own, (8, 16), settings, of_persons=False, batch_size=8, seed=0, verbose=False
@@ -387,7 +388,7 @@ def test_witnesses_teach_what_remains_of_a_person(tiny, data):
     read = witness(own.beats(networks, rows * 0, rows), own.intervals, own.present(rows))
     assert reading_loss(read, own.facts) < reading_loss(torch.zeros_like(read), own.facts)
     before = networks.prior.transfer(own.residuals[0], own.facts, own.facts.flip(0))
-    fit_transfer(networks, data, settings, witness_steps=settings.n_steps, batch_size=8, verbose=False)
+    fit_transfer(networks, data, settings, witnesses=settings, batch_size=8, verbose=False)
     after = networks.prior.transfer(own.residuals[0], own.facts, own.facts.flip(0))
     assert torch.isfinite(after).all()
     assert (after - before).abs().max() > 1e-3
@@ -400,7 +401,7 @@ def test_witnesses_are_not_learned_again(tiny, data, tmp_path, monkeypatch):
         networks, settings = copy.deepcopy(tiny.networks_), LoopSettings(n_steps=2)
         checkpoint = tmp_path / "beats.ckpt"
         fit_transfer(
-            networks, data, settings, witness_steps=2, batch_size=8, checkpoint=checkpoint, verbose=False
+            networks, data, settings, witnesses=settings, batch_size=8, checkpoint=checkpoint, verbose=False
         )
         return networks.prior.transfer.state_dict()
 
@@ -439,7 +440,8 @@ def test_a_critic_tells_what_no_heart_shows_under_these_facts():
 def test_recordings_without_beats_teach_no_transfer(ecgs):
     flat = TrainingData(np.zeros_like(ecgs.signals[:4]), ecgs.groups[:4])
     networks = TwinNetworks(ARCHITECTURES["tiny"])
-    assert np.isnan(fit_transfer(networks, flat, LoopSettings(n_steps=1), witness_steps=1, verbose=False))
+    step = LoopSettings(n_steps=1)
+    assert np.isnan(fit_transfer(networks, flat, step, witnesses=step, verbose=False))
 
 
 def test_conditions_and_persons_are_left_out_for_guidance():

@@ -103,13 +103,16 @@ def statement_matrix(conditions: ConditionArrays) -> Tensor:
     return table.scatter_(1, numbers, 1.0)[:, 1:]  # the first column is the empty places
 
 
-def in_full(asked: ConditionArrays) -> tuple[ConditionArrays, Tensor]:
+def in_full(
+    conditions: Sequence[Condition], device: torch.device | str = "cpu"
+) -> tuple[ConditionArrays, Tensor]:
     """Return what the networks are told of conditions asked for, and statements that come along ``(n, 71)``.
 
     Recordings to learn from name their rhythm and all that they show. Who names no rhythm, as in "LVH", has
     not listed everything: the rhythm is sinus, and beats are those to expect of all recordings with LVH. What
     comes along is the mean over the statements named.
     """
+    asked = encode_conditions(conditions).to(device)
     shown = statement_matrix(asked)
     short = shown.any(dim=1) & ~shown[:, _RHYTHMS].any(dim=1)
     company = shown @ _COMPANY.to(shown) / shown.sum(dim=1, keepdim=True).clamp(min=1)

@@ -18,7 +18,7 @@ from .data import TrainingData
 from .distillation import fit_few_steps, fit_half_the_steps
 from .flows import FlowData, fit_denoiser, fit_electrodes
 from .loop import LoopSettings
-from .transfers import fit_transfer
+from .transfers import N_WITNESSES, fit_transfer
 
 STAGES = ("autoencoder", "extractor", "rhythm", "beats", "denoiser", "distillation")
 
@@ -49,6 +49,7 @@ class StageSettings:
     denoiser_epochs: int = 260
     distillation_epochs: int = 30
     extractor_minutes: float | None = None
+    beats_minutes: float | None = None
     denoiser_minutes: float | None = None
     distillation_minutes: float | None = None
     extractor_batch: int = 384
@@ -140,19 +141,21 @@ def fit_networks(
         expectations.fit_prior(networks, data, loop, seed=seed, verbose=verbose)
         batch = min(settings.transfer_batch, len(data))
         epoch = -(-len(data) // batch)
+        limit = settings.beats_minutes
         loop = LoopSettings(
             n_steps=settings.transfer_epochs * epoch,
+            minutes=None if limit is None else 0.7 * limit,
             learning_rate=1.5e-3,
             ema_decay=0.99,
             bf16=settings.bf16,
         )
-        scores["beats"] = fit_transfer(
-            networks,
-            data,
+        witnesses = replace(
             loop,
-            witness_steps=settings.witness_epochs * epoch,
-            batch_size=batch,
-            **common("beats"),
+            n_steps=settings.witness_epochs * epoch,
+            minutes=None if limit is None else 0.3 * limit / N_WITNESSES,
+        )
+        scores["beats"] = fit_transfer(
+            networks, data, loop, witnesses=witnesses, batch_size=batch, **common("beats")
         )
     if {"denoiser", "distillation"} & set(stages):
         flow, batch = FlowData(networks, data, seed), min(settings.denoiser_batch, len(data))

@@ -19,7 +19,6 @@ translation with conditional adversarial networks, CVPR 2017, for the critic.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +40,9 @@ _OBEDIENCE, _DOUBT, _LEAST_CHANGE, _GROWTH, _RECORDED = 3.0, 1.0, 0.03, 0.03, 1.
 _SLOPE, _SLOPE_EVERY = 1.0, 4
 """Penalty on the critic's slope at recorded beats, and the steps between two looks at it."""
 
+N_WITNESSES = 6
+"""Of persons and of conditions, three each."""
+
 _RARE_SHARE, _FEWEST = 0.8, 15
 """Of what is asked for, how much is a recording's that shows a statement drawn first, one of so many."""
 
@@ -50,13 +52,13 @@ def fit_transfer(
     data: TrainingData,
     settings: LoopSettings,
     *,
-    witness_steps: int,
+    witnesses: LoopSettings,
     batch_size: int = 384,
     seed: int = 0,
     checkpoint: Path | None = None,
     verbose: bool = True,
 ) -> float:
-    """Train what becomes of residuals under another condition, by witnesses that are trained first."""
+    """Train what becomes of residuals under another condition, by `N_WITNESSES` that are trained first."""
     own, prior = OwnBeats.of(networks, data), networks.prior
     if len(own) < 2 or len(np.unique(own.groups)) < 2:
         return float("nan")
@@ -69,7 +71,7 @@ def fit_transfer(
                 networks,
                 own,
                 of_widths,
-                replace(settings, n_steps=witness_steps),
+                witnesses,
                 of_persons=of_persons,
                 batch_size=batch_size,
                 seed=seed + i,
