@@ -24,11 +24,12 @@ from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.peaks import as_peaks, beat_offsets
 from .nn.prior import replay
 from .nn.registration import INTERVALS
+from .quality import flat_leads
 from .recordings import Persons
 from .request import TOKEN
 from .retiming import retime, with_intervals
 from .sampling import counterfactual_beats, flow
-from .statements import EXCLUSIVE
+from .statements import EXCLUSIVE, RHYTHMS
 
 Array = NDArray[Any]
 
@@ -90,12 +91,15 @@ class Edit:
         ecg = check_reference(as_ecg(recording, sampling_rate=sampling_rate), name="the recording")
         if recording_condition is not None:
             ecg = replace(ecg, condition=Condition.parse(recording_condition))
-        own = ecg.condition
-        if not own.statements:
-            own = own.replace(statements=_guessed(networks, ecg))
+        if ecg.condition.statements:
+            ecg = replace(ecg, condition=in_rhythm(ecg.condition, ["SR"]))
+            own = ecg.condition
+        else:
+            own = ecg.condition.replace(statements=_guessed(networks, ecg))
         if condition is not None:
             target = Condition.parse(condition, **changes)
             target = target if target.statements else target.replace(statements=own.statements)
+            target = in_rhythm(target, [code for code in own.statements if code in _RHYTHMS] or ["SR"])
         else:
             coming, going = Condition.parse(add), Condition.parse(remove)
             for name, said, found in (("add", add, coming), ("remove", remove, going)):
@@ -113,6 +117,19 @@ class Edit:
             message = f"the condition asked for contradicts itself: {conflict}"
             warnings.warn(message, QualityWarning, stacklevel=5)
         return cls(ecg, own, target, float(strength))
+
+
+def in_rhythm(condition: Condition, rhythm: list[str]) -> Condition:
+    """Return a condition in a rhythm, if it names none.
+
+    Examples
+    --------
+    >>> in_rhythm(Condition("LVH"), ["SR"]).statements, in_rhythm(Condition("AFIB"), ["SR"]).statements
+    (('LVH', 'SR'), ('AFIB',))
+    """
+    if RHYTHMS & {*condition.statements}:
+        return condition
+    return condition.replace(statements=[*condition.statements, *rhythm])
 
 
 def changed(own: Condition, add: tuple[str, ...], remove: tuple[str, ...] = ()) -> Condition:
@@ -149,6 +166,8 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
         raise InputError(f"the recording has {len(peaks)} beats; at least 3 are needed to change it")
     person = Persons.pooled(networks, [ecg])
     new_peaks = new_rhythm(networks, wanted, peaks, native.shape[-1])
+    if len(new_peaks) < 2:
+        raise InputError(f"the recording is too short for two beats at {wanted.target.heart_rate:g} bpm")
     scale = ecg.sampling_rate / NATIVE_RATE
     places = [np.round(scale * one).astype(int) for one in (peaks, new_peaks)]
     signal = retime(ecg.signal, places[0], places[1], ecg.sampling_rate)
@@ -174,6 +193,7 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
         )
         rows = [LEADS.index(lead) for lead in ecg.leads or LEADS]
         change = resample(twelve_leads(change)[rows], NATIVE_RATE, ecg.sampling_rate)
+        change[flat_leads(ecg.signal)] = 0  # an electrode that was off shows no condition
         signal += strength * of_length(change, signal.shape[-1])
     return replace(
         ecg,

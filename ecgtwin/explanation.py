@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from .conditions import Condition
-from .diffusion import row_noise, time_grid
+from .diffusion import SAMPLERS, row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
 from .given import conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, usual_beats, with_typical_beat
-from .nn import TwinNetworks, in_full
+from .nn import ConditionArrays, TwinNetworks, in_full
 from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
@@ -91,29 +92,34 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     person, settings = whom_to_draw(networks, pooled, [target], seed, request.settings)
     drawn = draw_rhythms(networks, person, [target], seed)
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
-    sides = [target, *(target.replace(statements=[one for one in codes if one != code]) for code in codes)]
-    asked, company = in_full(sides, device)
-    company = torch.minimum(company, company[:1])  # what does not come along with all of them, does with none
+    sides, company = _sides(target, device)
     many = as_peaks([peaks] * len(sides), device)
-    given = conditioning(networks.prior, person.repeat(len(sides)), asked, many, company=company)
+    given = conditioning(networks.prior, person.repeat(len(sides)), sides, many, company=company)
     given = replace(given, pacing=drawn.pacing.expand(len(sides), -1))
     predict = flow(networks, given, settings)
 
     architecture = networks.architecture
     _, (attempt,) = draw_shown(networks, drawn, seed, settings)
-    x = row_noise(seed, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch), attempt).to(device)
-    moved = torch.zeros(len(codes), *x.shape[1:], device=device)
-    times = time_grid(settings["n_steps"]).tolist()
-    read = torch.zeros(len(codes), NATIVE_LENGTH, device=device)
-    for now, then in pairwise(times):
-        # `shortcut`'s step; weights that are not told how far a step reaches do not read `until`.
+    noise = row_noise(seed, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch), attempt)
+    times: list[float] = []
+    differences: list[Tensor] = []
+    shares: list[Tensor] = []
+
+    def watched(x: Tensor, time: Tensor, until: Tensor | None = None) -> Tensor:
+        """Predict the twin, and note what each statement changes about this."""
         row = x.new_ones(len(sides))
         with networks.denoiser.attention_maps() as maps:
-            clean = predict(x.expand(len(sides), -1, -1), now * row, then * row)
-        shares = maps[0][0, :, : len(codes)].T  # of the twin itself, under person and condition
-        read += shares.repeat_interleave(NATIVE_LENGTH // shares.shape[1], dim=1) / (len(times) - 1)
-        moved += (then - now) * (clean[:1] - clean[1:])
-        x = clean[:1] if then == 1 else x + (then - now) * (clean[:1] - x) / (1 - now)
+            clean = predict(x.expand(len(sides), -1, -1), time * row, None if until is None else until * row)
+        times.append(float(time))
+        differences.append(clean[:1] - clean[1:])
+        shares.append(maps[0][0, :, : len(codes)].T)  # of the twin itself, under person and condition
+        return clean[:1]
+
+    x = SAMPLERS[settings["sampler"]](watched, noise.to(device), time_grid(settings["n_steps"]))
+    lasted = torch.tensor([then - now for now, then in pairwise([*times, 1.0])], device=device)
+    moved = torch.tensordot(lasted, torch.stack(differences), dims=1)
+    read = torch.stack(shares).mean(dim=0)
+    read = read.repeat_interleave(NATIVE_LENGTH // read.shape[1], dim=1)
 
     everybody = torch.ones(len(sides), dtype=torch.bool, device=device)
     context = given.context(networks.autoencoder, networks.prior, everybody)[:, : architecture.latent_dim]
@@ -153,15 +159,29 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     )
 
 
+def _sides(target: Condition, device: torch.device) -> tuple[ConditionArrays, Tensor]:
+    """Return a target in full, beside it the same without each of its statements, and what comes along.
+
+    What does not come along with all of the statements does with none; a rhythm that was not asked for
+    stays.
+    """
+    codes = target.statements
+    whole, company = in_full([target], device)
+    left_out = torch.eye(len(codes), whole.statements.shape[1] + 3, dtype=torch.bool, device=device)
+    others = [target.replace(statements=[one for one in codes if one != code]) for code in codes]
+    sides = whole.repeat(1 + len(codes)).keep(~F.pad(left_out, (0, 0, 1, 0)))
+    return sides, torch.cat([company, torch.minimum(in_full(others, device)[1], company)])
+
+
 def _rhythm_evidence(
-    networks: TwinNetworks, sides: Sequence[Condition], peaks: NDArray[np.intp]
+    networks: TwinNetworks, sides: ConditionArrays, peaks: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """Return log p(interval before each beat | first side) less that of each other side, ``(s, n_beats)``."""
     found = np.zeros((len(sides) - 1, len(peaks)), dtype=np.float32)
     if len(peaks) > 2:
         device = networks.prior.mean.device
         intervals = torch.as_tensor(np.diff(peaks) / NATIVE_RATE, dtype=torch.float32, device=device)
-        conditions, _ = in_full([one.replace(heart_rate=None) for one in sides], device)
-        density = networks.rhythm.invert(conditions, intervals.expand(len(sides), -1))[1]
+        any_rate = replace(sides, heart_rate=torch.full_like(sides.heart_rate, torch.nan))
+        density = networks.rhythm.invert(any_rate, intervals.expand(len(sides), -1))[1]
         found[:, 1:] = (density[:1] - density[1:]).cpu().numpy()
     return found

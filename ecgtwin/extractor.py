@@ -18,6 +18,7 @@ from .exceptions import InputError
 from .nn import encode_conditions
 from .recordings import (
     as_conditions,
+    as_recorded,
     check_count,
     checked,
     native_batches,
@@ -180,7 +181,7 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 present,
                 encode_conditions([next(known) for _ in signals]),
             )
-            for signals, present in batches
+            for signals, present in (as_recorded(*batch) for batch in batches)
         ]
         return torch.cat(vectors).numpy()
 

@@ -24,6 +24,7 @@ from .provenance import provenance
 from .recordings import (
     Persons,
     as_conditions,
+    as_recorded,
     check_count,
     check_same_leads,
     checked,
@@ -166,7 +167,8 @@ class ECGTwinGenerator(PretrainedWeights):
         seed = row_seeds(self.random_state, 1)[0][0]
         before = store.start(self.pretrained, self.architecture, seed)
         networks = before.networks.to(store.find_device(self.device))
-        stages, distilled = stages_after(before.sampling, before.training, new=self.pretrained is None)
+        new = not networks.autoencoder.is_fitted  # as where an extractor alone was trained
+        stages, distilled = stages_after(before.sampling, before.training, new=new)
         settings = StageSettings(
             extractor_epochs=-(-self.max_epochs // 2),
             interaction_epochs=min(StageSettings.interaction_epochs, self.max_epochs),
@@ -558,7 +560,8 @@ class ECGTwinGenerator(PretrainedWeights):
                     "`sample` takes ECG objects, one person at a time"
                 )
             references = np.asarray(references)
-        ((signals, present),) = native_batches(references, self.sampling_rate)
+        (batch,) = native_batches(references, self.sampling_rate)
+        signals, present = as_recorded(*batch)
         targets = as_conditions(conditions, None, len(signals))
         own = as_conditions(reference_conditions, None, len(signals))
         return targets, Persons.of(self.networks_, signals, present, own), signals

@@ -130,6 +130,11 @@ def findings(
                 f"the limb leads obey Einthoven's law only roughly (residual {residual:.2f}), as after "
                 "filtering each lead on its own; the twin will obey it"
             )
+    if len(rows) == 1 and not rows.keys() & {*INDEPENDENT_LEADS}:
+        found.append(
+            f"lead {', '.join(rows)} alone gives none of I, II, V1-V6: of the person only rate and intervals "
+            "are known, and no shape"
+        )
     clipped = {lead: share for lead, row in rows.items() if (share := clipped_share(signal[row])) >= 0.02}
     if clipped:
         worst = max(clipped, key=clipped.__getitem__)

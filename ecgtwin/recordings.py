@@ -31,9 +31,9 @@ from .ecg import (
     record_seconds,
 )
 from .exceptions import InputError, QualityWarning, shown
-from .leads import INDEPENDENT_LEADS, LEADS, lead_residual, resample
-from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
-from .quality import MAX_MILLIVOLTS, content_counts
+from .leads import INDEPENDENT_LEADS, LEADS, complete_leads, lead_residual, resample
+from .nn import TwinNetworks, facts_of, in_full, open_facts
+from .quality import MAX_MILLIVOLTS, content_counts, flat_leads, without_wander
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
 
@@ -132,6 +132,21 @@ def native_batches(X: Any, sampling_rate: float) -> list[tuple[NDArray[np.float3
     return [(signals, present)]
 
 
+def as_recorded(signals: Array, present: Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return native recordings ``(n, 12, t)`` and which leads are there, as `ECG.native` would of each.
+
+    A flat lead is missing, or follows from others; a baseline that wanders far is high-pass filtered.
+    """
+    signals, present = np.array(signals, dtype=np.float32), np.array(present)
+    alive = present & ~flat_leads(signals)
+    for row in np.flatnonzero((present & ~alive).any(axis=1) & alive.any(axis=1)):
+        names = [lead for lead, there in zip(LEADS, alive[row], strict=True) if there]
+        signals[row], present[row] = complete_leads(signals[row, alive[row]], names)
+    for signal in signals:
+        signal[:] = without_wander(signal)[0]
+    return signals, present
+
+
 def _bounded(signals: NDArray[np.float32]) -> NDArray[np.float32]:
     """Hold numbers that no ECG has where the networks can square them; `warn_of_content` counts them."""
     return np.clip(signals, -MAX_MILLIVOLTS, MAX_MILLIVOLTS)
@@ -196,9 +211,9 @@ class Persons:
     ) -> Self:
         """Describe persons by the beats of recordings."""
         device, prior = networks.autoencoder.basis.device, networks.prior
-        encoded = encode_conditions(conditions)
-        bases = base_vectors(networks.extractor, beats, present, encoded).to(device)
-        own = open_facts(facts_of(encoded).to(device), prior.guessed(bases))
+        shown, company = in_full(conditions)
+        bases = base_vectors(networks.extractor, beats, present, shown).to(device)
+        own = open_facts(facts_of(shown).to(device), prior.guessed(bases), company.to(device))
         typical, rates, intervals = (
             torch.from_numpy(part).to(device) for part in (beats.typical, beats.rates, beats.intervals)
         )
@@ -227,11 +242,13 @@ class Persons:
         if len(parts) == 1:
             return parts[0]
         weight = torch.cat(leads).to(parts[0].residuals)
+        own_intervals = torch.cat([part.own_intervals for part in parts])
+        measured = (own_intervals != 0).sum(dim=0, keepdim=True)
         return cls(
             F.normalize(torch.cat([part.bases for part in parts]).sum(dim=0, keepdim=True), dim=-1),
             torch.cat([part.residuals for part in parts]).sum(dim=0, keepdim=True)
             / weight.sum(dim=0).clamp(min=1),
-            torch.cat([part.own_intervals for part in parts]).mean(dim=0, keepdim=True),
+            own_intervals.sum(dim=0, keepdim=True) / measured.clamp(min=1),
             torch.cat([part.own for part in parts]).mean(dim=0, keepdim=True),
             torch.cat([part.rates for part in parts]).nanmean(dim=0, keepdim=True),
         )

@@ -66,7 +66,8 @@ def draw(
             if batch_size == 1:
                 raise
             torch.cuda.empty_cache()
-            batch_size = (rows.stop - start + 1) // 2
+            windows = (rows.stop - start) * -(-length // NATIVE_LENGTH)
+            batch_size = (min(batch_size, windows) + 1) // 2
             message = f"too little memory on the device: going on with batches of {batch_size}"
             warnings.warn(message, QualityWarning, stacklevel=5)
             continue

@@ -9,6 +9,7 @@ import wfdb
 from ecgtwin import ECGTwinGenerator
 from ecgtwin.leads import LEADS
 from ecgtwin.simulate import make_ecgs
+from ecgtwin.training import TrainingData
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "ptbxl"
 
@@ -17,6 +18,12 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "ptbxl"
 def ecgs():
     """Twelve simulated people with two recordings each, at 100 Hz."""
     return make_ecgs(n_patients=12, n_records=2, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def data(ecgs):
+    """The same, to learn from."""
+    return TrainingData(ecgs.signals, ecgs.groups, ecgs.conditions)
 
 
 @pytest.fixture(scope="session")

@@ -314,6 +314,12 @@ def test_a_flat_lead_is_taken_as_missing():
     np.testing.assert_allclose(native[5], ECG(SIGNAL, sampling_rate=500).native()[0][5], atol=1e-5)
 
 
+@pytest.mark.parametrize(("lead", "told"), [("III", True), ("aVR", True), ("II", False), ("V6", False)])
+def test_a_lead_that_tells_no_shape_is_warned_of(lead, told):
+    one = ECG(SIGNAL[[ROW[lead]]], leads=[lead], sampling_rate=500)
+    assert any("no shape" in finding for finding in one.findings) == told
+
+
 @pytest.mark.parametrize("statement", ["NORM", "PVC", "AFIB", "CLBBB", "SBRAD", "STACH", "1AVB", "CRBBB"])
 @pytest.mark.parametrize("leads", [LEADS, ("I",), ("II",), ("V2",), ("I", "II", "III")])
 def test_a_good_recording_passes_unchanged(statement, leads):

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from ecgtwin import ECG, ConditionError, ECGTwinGenerator, InputError, lead_residual, load_example
+from ecgtwin import (
+    ECG,
+    Condition,
+    ConditionError,
+    ECGTwinGenerator,
+    InputError,
+    QualityWarning,
+    lead_residual,
+    load_example,
+)
 from ecgtwin.beats import r_peaks
 from ecgtwin.metrics import delineate, meets
 
@@ -148,3 +157,30 @@ def test_refusals(tiny, recording):
         tiny.edit(np.zeros((12, 1000)), "PVC")
     with pytest.raises(ConditionError):
         tiny.edit(recording, add="fever")
+
+
+@pytest.mark.parametrize("condition", ["LVH", "NORM"])
+def test_a_condition_without_a_rhythm_leaves_the_recordings_own(generator, recording, condition):
+    edited = generator.edit(recording, condition)
+    assert edited.condition.statements == Condition([condition, "SR"]).statements
+    if condition == "NORM":
+        assert np.array_equal(edited.signal, recording.signal)
+    fibrillating = recording.condition.replace(statements="AFIB")
+    again = generator.edit(recording, condition, recording_condition=fibrillating, strength=0.1)
+    assert "AFIB" in again.condition.statements
+
+
+def test_an_electrode_that_was_off_stays_off(generator, recording):
+    signal = recording.signal.copy()
+    signal[11] = 0.2
+    with pytest.warns(QualityWarning, match="lead V6 is flat"):
+        edited = generator.edit(ECG(signal, sampling_rate=500, condition="NORM, SR"), add="CLBBB")
+    assert np.ptp(edited.signal[11]) == 0
+    assert np.ptp(edited.signal[10] - signal[10]) > 0.1
+
+
+def test_too_short_for_the_rate_asked_for(tiny, recording):
+    start = r_peaks(recording.signal, recording.sampling_rate)[1] - 150
+    short = ECG(recording.signal[:, start : start + 1250], sampling_rate=500, condition="SBRAD")
+    with pytest.raises(InputError, match="too short for two beats at 21 bpm"):
+        tiny.edit(short, heart_rate=21)

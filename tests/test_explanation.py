@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from ecgtwin import ECGTwinGenerator, InputError, load_example
+from ecgtwin.conditions import STATEMENTS
 from ecgtwin.given import conditioning
 from ecgtwin.leads import LEADS
 from ecgtwin.metrics.ectopy import measure_beats
 from ecgtwin.metrics.explanations import REGIONS, Region, as_table, explanation_table, premature_beats
+from ecgtwin.nn import statement_matrix
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,31 @@ def test_the_tables_score_every_statement(tiny, reference):
     assert 0 <= table["CLBBB"]["own"].value <= 1
     assert as_table(table).count("\n") == len(REGIONS) + 1
     assert set(premature_beats(tiny, [reference], ["a"])) == {"moved", "attention", "rhythm"}
+
+
+def test_a_twin_of_weights_that_were_not_distilled_is_the_one_that_sample_draws(tiny, reference):
+    assert tiny.sampling_["sampler"] == "dpm"
+    explained = tiny.explain(reference, "SR, PVC", random_state=4)
+    twin = tiny.sample(reference, "SR, PVC", random_state=4)[0]
+    np.testing.assert_allclose(explained.twin.signal, twin, atol=1e-4)
+
+
+def test_a_rhythm_that_was_asked_for_is_explained_and_one_that_was_not_stays(tiny, reference, monkeypatch):
+    asked = {}
+
+    def spy(*args, **kwargs):
+        given = conditioning(*args, **kwargs)
+        asked["codes"] = [
+            {STATEMENTS[i] for i in row.nonzero()[:, 0]} for row in statement_matrix(given.conditions)
+        ]
+        return given
+
+    monkeypatch.setattr("ecgtwin.explanation.conditioning", spy)
+    explained = tiny.explain(reference, "SR, PVC", random_state=0)
+    assert asked["codes"] == [{"PVC", "SR"}, {"SR"}, {"PVC"}]
+    assert np.abs(explained.of("SR")).max() > 0
+    tiny.explain(reference, "LVH, IMI", random_state=0)
+    assert asked["codes"][1:] == [{"IMI", "SR"}, {"LVH", "SR"}] or asked["codes"][1:] == [
+        {"LVH", "SR"},
+        {"IMI", "SR"},
+    ]

@@ -29,6 +29,18 @@ def test_arrays_and_ecgs_are_the_same(extractor, ecgs):
     assert np.allclose(from_array, from_ecgs, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::ecgtwin.QualityWarning")
+def test_dead_leads_and_wander_are_the_same_to_arrays_and_ecgs(extractor, ecgs):
+    signals = ecgs.signals[:3].copy()
+    signals[0, 11] = 0.3
+    signals[1, 0] = 0
+    signals[2] += 2 * np.sin(np.arange(1000) / 80)
+    from_array = extractor.transform(signals)
+    from_ecgs = extractor.transform([ECG(signal) for signal in signals])
+    assert np.allclose(from_array, from_ecgs, atol=1e-5)
+    assert not np.allclose(from_array[0], extractor.transform(ecgs.signals[:1])[0], atol=1e-3)
+
+
 def test_two_dimensions_are_a_batch_of_lead_one(extractor, ecgs):
     single = extractor.transform(ecgs.signals[:3, 0])
     named = extractor.transform([ECG(signal[:1], leads=["I"]) for signal in ecgs.signals[:3]])

@@ -60,8 +60,10 @@ def test_twin_comes_back_in_the_references_rate_and_lead_order(tiny, reference):
 
 
 def test_any_subset_of_leads_gives_twelve(tiny, reference):
-    for leads in (["I"], ["II", "V5"], ["aVF"], ["V1", "V2", "V3"]):
+    for leads in (["I"], ["II", "V5"], ["III", "aVF"], ["V1", "V2", "V3"]):
         assert tiny.sample(reference.select(leads), "NORM", random_state=0).shape == (1, 12, 1000)
+    with pytest.warns(QualityWarning, match="lead aVF alone"):
+        assert tiny.sample(reference.select(["aVF"]), "NORM", random_state=0).shape == (1, 12, 1000)
 
 
 def test_shorter_references_give_shorter_twins(tiny, reference):
@@ -381,3 +383,13 @@ def test_scores_do_not_depend_on_the_order(tiny, ecgs):
     scores = tiny.score_samples(ecgs.signals[:4], ecgs.conditions[:4])
     turned = tiny.score_samples(ecgs.signals[3::-1], ecgs.conditions[3::-1])
     assert np.allclose(scores, turned[::-1], rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::ecgtwin.QualityWarning")
+def test_one_twin_of_each_takes_dead_leads_as_missing(tiny, ecgs):
+    signals = ecgs.signals[:1].copy()
+    signals[0, 11] = 0.3
+    shown = ecgs.conditions[0].replace(age=60, sex="F")
+    together = tiny.sample_each(signals, [shown], reference_conditions=[shown], random_state=5)
+    alone = tiny.sample(ECG(signals[0], condition=shown), shown, random_state=5)
+    np.testing.assert_allclose(together[0], alone[0], atol=1e-4)

@@ -10,7 +10,8 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save_file
 
 from ecgtwin import CheckpointError, ECGTwinGenerator, IndividualBaseExtractor
-from ecgtwin.nn import ARCHITECTURES, TwinNetworks
+from ecgtwin.leads import independent_leads
+from ecgtwin.nn import ARCHITECTURES, PatchAutoencoder, TwinNetworks
 from ecgtwin.pretrained import SAMPLING, Checkpoint, load, save
 
 
@@ -85,6 +86,11 @@ def test_an_extractor_is_saved_alone(ecgs, tmp_path):
     )
     with pytest.raises(CheckpointError, match="extractor alone"):
         ECGTwinGenerator.from_pretrained(tmp_path)
+    few = {"groups": ecgs.groups[:8], "conditions": ecgs.conditions[:8]}
+    generator = ECGTwinGenerator(pretrained=tmp_path, max_epochs=1, batch_size=4).fit(ecgs.signals[:8], **few)
+    basis, fitted = generator.networks_.autoencoder, PatchAutoencoder(10, 24)
+    fitted.fit(independent_leads(ecgs.signals[:8]))
+    np.testing.assert_allclose(basis.spread, fitted.spread, rtol=1e-3)
 
 
 def test_a_fit_from_weights_samples_as_was_chosen_for_them(tiny, ecgs, tmp_path):

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtwin import ECG, ECGTwinGenerator, load_example
+from ecgtwin import ECG, ECGTwinGenerator, load_example, make_ecgs
 from ecgtwin.conditions import STATEMENTS, Condition
-from ecgtwin.delineation import delineate_all
+from ecgtwin.delineation import delineate, delineate_all
 from ecgtwin.diffusion import row_seeds
 from ecgtwin.given import draw_rhythms, shows_rhythm, whom_to_draw
 from ecgtwin.heartbeats import Places, has_ectopic_beat
 from ecgtwin.metrics import rule_share
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, in_full, open_facts, statement_matrix
+from ecgtwin.nn.conditioning import without_p_wave
 from ecgtwin.nn.peaks import as_peaks
-from ecgtwin.nn.registration import registered
+from ecgtwin.nn.registration import INTERVALS, registered, timed
 from ecgtwin.output import twelve_at
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
@@ -79,6 +80,28 @@ def test_several_recordings_are_pooled_lead_by_lead(tiny, ecgs):
     mixed = Persons.pooled(networks, [one, limb])
     assert torch.allclose(mixed.residuals[:, 2:], whole[0].residuals[:, 2:], atol=1e-6)
     assert not torch.allclose(mixed.residuals[:, :2], whole[0].residuals[:, :2], atol=1e-6)
+
+
+def test_an_interval_is_pooled_over_the_recordings_in_which_it_was_measured(tiny):
+    sinus, fibrillation = make_ecgs(2, 1, statements=("NORM", "AFIB"), random_state=0).signals
+    one, other = ECG(sinus, condition="NORM, SR"), ECG(fibrillation, condition="AFIB")
+    pr = INTERVALS.index("pr")
+    assert np.isnan(delineate(fibrillation).pr_ms)
+    alone, pooled = (Persons.pooled(tiny.networks_, some) for some in ([one], [one, other, other]))
+    assert alone.own_intervals[0, pr] != 0
+    assert torch.equal(pooled.own_intervals[0, pr], alone.own_intervals[0, pr])
+
+
+@pytest.mark.parametrize("condition", ["ISC_", "1AVB", "LVH, IMI", "AFIB", "LVH, SR"])
+def test_who_is_asked_for_what_the_reference_shows_keeps_the_own_beat(tiny, ecgs, condition):
+    """What is not listed in the one is not listed in the other."""
+    networks, shown = tiny.networks_, [Condition.parse(condition, age=60, sex="F", heart_rate=70)]
+    person = Persons.of(networks, ecgs.signals[:1], ALL, shown)
+    given = draw_rhythms(networks, person, shown, row_seeds(0, 1))
+    assert torch.equal(given.facts, person.own)
+    beats = given.beats(networks.prior, torch.tensor([True]))
+    own = networks.prior(person.own, given.rates) + without_p_wave(person.residuals, person.own)
+    assert torch.allclose(beats, timed(own, given.intervals), atol=1e-5)
 
 
 def test_nobody_is_as_people_usually_are(tiny):

@@ -60,6 +60,11 @@ class PatchAutoencoder(nn.Module):
         self.spread.copy_((deviation / mean_scaled_variance).sqrt())
         return self
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its components were found."""
+        return bool((self.spread != 1).any())
+
     def encode(self, leads: Tensor) -> Tensor:
         """Leads ``(n, 8, t)`` in mV to latents ``(n, latent_dim, t / patch)``; t is a multiple of patch."""
         return ((self._patches(leads) @ self.basis) * self.scale).transpose(1, 2).contiguous()

@@ -141,6 +141,7 @@ class Denoiser(nn.Module):
         )
         self.until = RowLinear(self.time_features.width, a.embedding_dim)
         nn.init.zeros_(self.until.weight)
+        nn.init.zeros_(self.until.bias)
         self.base_scale = math.sqrt(a.base_dim)  # a unit vector's entries, brought to unit variance
         self.nobody = nn.Parameter(torch.randn(a.base_dim) * 0.1)
         self.person = nn.Sequential(

@@ -135,6 +135,8 @@ class RhythmModel(nn.Module):
         mean = intervals.mean(dim=1, keepdim=True)
         log = (intervals / mean).log()
         before = torch.cat([log.new_full((n, MEMORY), float("nan")), log[:, :-1]], dim=1).unfold(1, MEMORY, 1)
+        which = torch.arange(-MEMORY, 0, device=log.device) + torch.arange(k, device=log.device)[:, None]
+        before = before.masked_fill(which < _oldest_known(intervals)[..., None], float("nan"))
         logits = self.next_logits(
             self.describe(conditions).repeat_interleave(k, dim=0),
             (60 / mean).expand(n, k).flatten(),
@@ -178,6 +180,19 @@ class RhythmModel(nn.Module):
         """Return the median heart rates ``(n,)`` under conditions, given the persons' at another time."""
         logits = self.rate_logits(self.describe(conditions), own_rates)
         return _TYPICAL_RATE * _draw_bins(logits, self.rate_bins, torch.full_like(own_rates, 0.5)).exp()
+
+
+def _oldest_known(intervals: Tensor) -> Tensor:
+    """For each of intervals ``(n, k)`` the first one that is still remembered, as `_steps` forgets."""
+    since, oldest = torch.zeros_like(intervals[:, 0]), torch.zeros_like(intervals[:, 0], dtype=torch.long)
+    found = []
+    for i, interval in enumerate(intervals.T):
+        found.append(oldest)
+        since = since + interval
+        late = since > _FORGETS_AFTER
+        oldest = torch.where(late, i + 1 - _KEEPS, oldest)
+        since = since * ~late
+    return torch.stack(found, dim=1)
 
 
 def _draw_bins(logits: Tensor, edges: Tensor, uniform: Tensor) -> Tensor:

@@ -136,11 +136,13 @@ class FlowData:
         # A recording that is its own reference is seen only in part, or it could be copied.
         view = np.where(rows == references, rng.integers(1, views, n), rng.integers(views, size=n))
         own, seen, of = self._held(rows), self._held(view), self._held(references)
+        residuals = self.references.residuals[seen, of]
+        mistaken = self._mistaken(self.rates[of], rng) * residuals.any(dim=2, keepdim=True)
         conditions, has_person = draw_dropped(self.conditions[own], rng)
         given = Conditioning(
             conditions,
             self.references.bases[seen, of],
-            self.references.residuals[seen, of] + self._mistaken(self.rates[of], rng),
+            residuals + mistaken,
             self.references.own[seen, of],
             self.rates[own],
             self.intervals[own],
