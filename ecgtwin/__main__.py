@@ -185,7 +185,7 @@ def _edit(args: argparse.Namespace) -> None:
 
     from .comparison import plot_series
     from .datasets import load_example
-    from .ecg import SYNTHETIC, read_ecg, write_ecg
+    from .ecg import read_ecg, write_ecg
     from .generator import ECGTwinGenerator
 
     recording = load_example() if args.recording == "example" else read_ecg(args.recording)
@@ -205,8 +205,7 @@ def _edit(args: argparse.Namespace) -> None:
         for strength in args.strength
     ]
     for i, one in enumerate(edits):
-        # At strength 0 it is the recording itself, which may be of a patient.
-        write_ecg(args.out / f"edit_{i:02d}", one, synthetic=SYNTHETIC in one.comments)
+        write_ecg(args.out / f"edit_{i:02d}", one)
         print(
             f"edit_{i:02d}   strength {args.strength[i]:4.2f}   {one.heart_rate:4.0f} bpm   {one.condition}"
         )

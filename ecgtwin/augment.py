@@ -335,7 +335,7 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             y = labels_of_rows(y, n)
             if self.mode == "append":
                 check_classification_targets(y)
-            if type_of_target(y) != "continuous":  # a number to regress on is no class
+            if not type_of_target(y).startswith("continuous"):  # a number to regress on is no class
                 labels = Labels.of(y)
         # Of labels a patient's twins need the classes, and whether they are columns.
         self._labels = None if labels is None else replace(labels, y=labels.y[:0], member=labels.member[:0])

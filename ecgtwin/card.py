@@ -25,30 +25,35 @@ def card(config: Mapping[str, Any], n_parameters: int) -> str:
     training = dict(config["training"])
     metrics = training.pop("metrics", {})
     signal = config["signal"]
-    data = str(training.get("data", "not said"))
+    is_extractor = training.get("stages") == ["extractor"]
+    estimator, does = "ECGTwinGenerator", "Draws 12-lead ECGs of one person under a condition"
+    if is_extractor:
+        estimator, does = (
+            "IndividualBaseExtractor",
+            "Turns 12-lead ECGs into vectors of persons",
+        )
     lines = [
         "---",
         "library_name: ecgtwin",
         "license: other",
         "tags: [ecg, electrocardiogram, synthetic-data, digital-twin]",
-        f"datasets: [{'ptb-xl' if 'PTB-XL' in data else 'other'}]",
+        f"datasets: [{'ptb-xl' if 'PTB-XL' in json.dumps(training) else 'other'}]",
         "---",
         WRITTEN,
         "",
         "# Weights of ecgtwin",
         "",
-        f"Draws 12-lead ECGs ({signal['length'] / signal['sampling_rate']:g} s, "
-        f"{signal['sampling_rate']:g} Hz, "
-        f"{signal['unit']}) of one person under a condition. {n_parameters / 1e6:.2f} million parameters, "
+        f"{does} ({signal['length'] / signal['sampling_rate']:g} s, {signal['sampling_rate']:g} Hz, "
+        f"{signal['unit']}). {n_parameters / 1e6:.2f} million parameters, "
         f"format version {config['format_version']}, ecgtwin {config['ecgtwin_version']}.",
         "",
         f"**Every ECG drawn with them is synthetic: {NOT_FOR_DIAGNOSIS}.** They know what their training "
         "data know, and an ECG drawn from a patient's recording is that patient's personal data.",
         "",
         "```python",
-        "from ecgtwin import ECGTwinGenerator",
+        f"from ecgtwin import {estimator}",
         "",
-        "generator = ECGTwinGenerator.from_pretrained(FOLDER_OR_REPOSITORY)",
+        f"{'extractor' if is_extractor else 'generator'} = {estimator}.from_pretrained(FOLDER_OR_REPOSITORY)",
         "```",
         "",
         "## Trained on",

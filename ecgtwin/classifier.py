@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +22,7 @@ from sklearn.utils.validation import (
 )
 
 from .augment import TwinAugmenter
-from .exceptions import InputError
+from .exceptions import InputError, QualityWarning
 from .recordings import person_names
 from .resampling import labels_of_rows
 
@@ -146,7 +147,15 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         if weight is not None or self.synthetic_weight != 1:
             weight = np.ones(len(X)) if weight is None else weight[augmenter.sample_indices_]
             weight = np.where(augmenter.is_synthetic_, self.synthetic_weight, 1.0) * weight
-        people = None if groups is None else augmenter.groups_
+        # A search is told which twins belong together, even where each recording is another person's.
+        is_search = isinstance(self.estimator, BaseSearchCV)
+        if is_search and (self.estimator.cv is None or isinstance(self.estimator.cv, int)):
+            message = (
+                "the search splits recordings from their twins: give it a cv by persons, as GroupKFold(5)"
+            )
+            warnings.warn(message, QualityWarning, stacklevel=2)
+        told = groups is not None or is_search
+        people = augmenter.groups_ if told else None
         self.estimator_ = self._fitted(clone(self.estimator), X, y, people, weight, fit_params)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = self.estimator_.classes_

@@ -348,6 +348,20 @@ class Condition:
         return " · ".join(parts) or "unconditional"
 
 
+def with_person_of(condition: object, other: Condition) -> Condition:
+    """Return a condition with the age and sex of another one, where it does not say them.
+
+    Examples
+    --------
+    >>> print(with_person_of("PVC, 40 y", Condition.parse("NORM, 63 y, F")))
+    PVC · 40 y · F
+    """
+    asked = Condition.parse(condition)
+    return asked.replace(
+        age=other.age if asked.age is None else asked.age, sex=other.sex if asked.sex is None else asked.sex
+    )
+
+
 def statement_matrix(conditions: Sequence[Condition]) -> NDArray[np.bool_]:
     """Which statement each condition holds, ``(n, 71)``, in the order of `STATEMENTS`.
 

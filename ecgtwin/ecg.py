@@ -441,8 +441,18 @@ def _from_wfdb(
     return ECG((np.asarray(signal)[:, known] * scale).T, [names[i] for i in known], fs)
 
 
-def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = (), synthetic: bool = True) -> Path:
-    """Write a WFDB record (16 bit, 1 microvolt), marked as synthetic unless you say that it is not.
+def marked(comments: Sequence[str], synthetic: bool | None = None) -> list[str]:
+    """Return comments after one mark: that of a patient's recording or else the synthetic one."""
+    if synthetic is None:
+        synthetic = RECORDED not in comments
+    marks = (SYNTHETIC, RECORDED) if synthetic else (RECORDED, SYNTHETIC)
+    return [marks[0], *(line for line in comments if line not in marks)]
+
+
+def write_ecg(
+    path: str | Path, ecg: ECG, *, comments: Sequence[str] = (), synthetic: bool | None = None
+) -> Path:
+    """Write a WFDB record (16 bit, 1 microvolt), marked as synthetic or as a patient's.
 
     Parameters
     ----------
@@ -451,8 +461,10 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = (), synth
     ecg : ECG
     comments : sequence of str
         Lines added to the header after the mark.
-    synthetic : bool
-        False for a recording of a patient, as it is: it is marked as one.
+    synthetic : bool, optional
+        Which mark the record gets. By default that of a patient's recording where the ECG has it, as one that
+        was read from a marked file, or that `ECGTwinGenerator.edit` left as it was; else that of a synthetic
+        one. Say False for a recording of a patient.
 
     Returns
     -------
@@ -484,8 +496,7 @@ def write_ecg(path: str | Path, ecg: ECG, *, comments: Sequence[str] = (), synth
         raise InputError(f"record {record.name}: values beyond 32.767 mV cannot be written")
     record.parent.mkdir(parents=True, exist_ok=True)
     shown = f"condition: {ecg.condition}".replace(" · ", "; ")
-    marks = (SYNTHETIC, RECORDED) if synthetic else (RECORDED, SYNTHETIC)
-    lines = [marks[0], *(line for line in (*ecg.comments, *comments, shown) if line not in marks)]
+    lines = marked((*ecg.comments, *comments, shown), synthetic)
     lines = list(dict.fromkeys(lines))  # a record that was read and is written again says all once
     wfdb.wrsamp(
         record.name,

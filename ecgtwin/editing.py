@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from .beats import mean_rate
-from .conditions import STATEMENTS, Condition, statement_table
+from .conditions import STATEMENTS, Condition, statement_table, with_person_of
 from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference, marked
 from .exceptions import InputError, QualityWarning, shown
 from .given import conditioning
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
@@ -90,7 +90,7 @@ class Edit:
             raise InputError("say either the whole condition, or what to add and remove")
         ecg = check_reference(as_ecg(recording, sampling_rate=sampling_rate), name="the recording")
         if recording_condition is not None:
-            ecg = replace(ecg, condition=Condition.parse(recording_condition))
+            ecg = replace(ecg, condition=with_person_of(recording_condition, ecg.condition))
         if ecg.condition.statements:
             ecg = replace(ecg, condition=in_rhythm(ecg.condition, ["SR"]))
             own = ecg.condition
@@ -108,9 +108,7 @@ class Edit:
             for name, value in changes.items():
                 changes[name] = getattr(coming, name) if value is None else value
             target = Condition.parse(changed(own, coming.statements, going.statements), **changes)
-        for name in ("age", "sex"):
-            if getattr(target, name) is None:
-                target = target.replace(**{name: getattr(own, name)})
+        target = with_person_of(target, own)
         if condition is None and changes.get("heart_rate") is None:
             target = target.replace(heart_rate=None)
         for conflict in target.conflicts():
@@ -159,7 +157,7 @@ def edit(networks: TwinNetworks, wanted: Edit, settings: dict[str, Any], *, n_st
     """Return the recording changed, at its own rate, length and lead order; itself if nothing changes."""
     ecg, strength = wanted.recording, wanted.strength
     if strength == 0 or wanted.own.replace(heart_rate=None) == wanted.target:
-        return ecg
+        return ecg if SYNTHETIC in ecg.comments else replace(ecg, comments=tuple(marked(ecg.comments, False)))
     native, present = ecg.native()
     peaks = ecg.native_peaks
     if len(peaks) < 3:

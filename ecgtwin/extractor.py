@@ -151,6 +151,7 @@ class IndividualBaseExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             "recordings": len(data),
             "persons": len(np.unique(data.groups)),
             "epochs": self.max_epochs,
+            **store.started_from(before),
         }
         return self._take(store.Checkpoint(networks, before.sampling, described))
 

@@ -196,6 +196,7 @@ class ECGTwinGenerator(PretrainedWeights):
             "recordings": len(data),
             "persons": len(np.unique(data.groups)),
             "epochs": self.max_epochs,
+            **store.started_from(before),
         }
         return self._take(store.Checkpoint(networks, before.sampling, described))
 
@@ -374,7 +375,7 @@ class ECGTwinGenerator(PretrainedWeights):
         -------
         ECG
             At the recording's rate, length, leads and lead order, marked as synthetic. Where nothing changes,
-            as at strength 0, it is the recording itself, and not marked.
+            as at strength 0, it is the recording itself, marked as a patient's unless it is synthetic.
 
         Raises
         ------

@@ -93,9 +93,18 @@ def draw_rhythms(
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
     asked, company = in_full(targets, persons.rates.device)
-    peaks = draw_peaks(networks, asked, persons.rates, seeds, length)
+    peaks = draw_peaks(networks, _as_recorded(asked, persons), persons.rates, seeds, length)
     given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
     return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
+
+
+def _as_recorded(asked: ConditionArrays, persons: Persons) -> ConditionArrays:
+    """Return conditions in which a person who is asked for no statement is asked for those recorded."""
+    silent = ~statement_matrix(asked).any(dim=1) & persons.rates.isfinite()
+    shown = silent[:, None] & (persons.own[:, :N_STATEMENTS] > 0.5)
+    # Numbers of statements, as `ConditionArrays` has them.
+    numbers = torch.arange(1, N_STATEMENTS + 1, device=shown.device) * shown
+    return replace(asked, statements=torch.cat([asked.statements, numbers], dim=1)) if shown.any() else asked
 
 
 def draw_peaks(

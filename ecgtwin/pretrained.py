@@ -278,6 +278,15 @@ def start(pretrained: str | os.PathLike[str] | None, architecture: str, seed: in
     return Checkpoint(TwinNetworks(ARCHITECTURES[architecture], seed), dict(SAMPLING))
 
 
+def started_from(before: Checkpoint) -> dict[str, Any]:
+    """Return what a fit that went on from pretrained weights says of these; nothing of new ones."""
+    if not before.training:
+        return {}
+    earlier = {key: value for key, value in before.training.items() if key != "metrics"}
+    kept = {key: earlier[key] for key in ("distillation",) if key in earlier}
+    return {**kept, "started_from": {"sha256": before.sha256, **earlier}}
+
+
 def find_device(device: str) -> torch.device:
     """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU."""
     if device == "auto":

@@ -12,7 +12,7 @@ import numpy as np
 
 from .card import NOT_FOR_DIAGNOSIS
 from .conditions import Condition
-from .ecg import ECG, SYNTHETIC
+from .ecg import ECG, SYNTHETIC, marked
 from .exceptions import InputError
 from .files import write_whole
 from .leads import LEADS
@@ -35,7 +35,7 @@ def provenance(
 
 
 def write_npz(path: str | Path, ecgs: Sequence[ECG]) -> Path:
-    """Write twins of one shape as one ``.npz`` file that says that they are synthetic.
+    """Write twins of one shape as one ``.npz`` file that says that they are synthetic, as `write_ecg` does.
 
     Parameters
     ----------
@@ -85,9 +85,7 @@ def write_npz(path: str | Path, ecgs: Sequence[ECG]) -> Path:
         age=numbers("age"),
         sex=np.array([condition.sex or "" for condition in conditions]),
         heart_rate=numbers("heart_rate"),
-        provenance=np.array(
-            [json.dumps([SYNTHETIC, *(line for line in ecg.comments if line != SYNTHETIC)]) for ecg in ecgs]
-        ),
+        provenance=np.array([json.dumps(marked(ecg.comments)) for ecg in ecgs]),
     )
     file = Path(path)
     file = file if file.suffix == ".npz" else file.with_name(file.name + ".npz")

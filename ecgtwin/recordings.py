@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 from torch.nn import functional as F
 
-from .conditions import Condition
+from .conditions import Condition, with_person_of
 from .ecg import (
     ECG,
     MIN_SECONDS,
@@ -61,7 +61,11 @@ def as_references(reference: Any, sampling_rate: float, conditions: Any = None) 
     known = known * len(read) if len(known) == 1 else known
     if len(known) != len(read):
         raise InputError(f"{len(known)} reference conditions for {len(read)} references")
-    return [replace(ecg, condition=one) for ecgs, one in zip(read, known, strict=True) for ecg in ecgs]
+    return [
+        replace(ecg, condition=with_person_of(one, ecg.condition))
+        for ecgs, one in zip(read, known, strict=True)
+        for ecg in ecgs
+    ]
 
 
 def _read(reference: Any, sampling_rate: float, name: str) -> list[ECG]:

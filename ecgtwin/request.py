@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .conditions import Condition
+from .conditions import Condition, with_person_of
 from .diffusion import row_seeds
 from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning, shown
@@ -97,10 +97,7 @@ class Request:
         references = [] if reference is None else as_references(reference, sampling_rate, reference_condition)
         asked = Condition.parse(condition, age=age, sex=sex, heart_rate=heart_rate)
         for ecg in references:
-            if asked.age is None and ecg.condition.age is not None:
-                asked = asked.replace(age=ecg.condition.age)
-            if asked.sex is None and ecg.condition.sex is not None:
-                asked = asked.replace(sex=ecg.condition.sex)
+            asked = with_person_of(asked, ecg.condition)
         for conflict in asked.conflicts():
             message = f"the condition asked for contradicts itself: {conflict}"
             warnings.warn(message, QualityWarning, stacklevel=5)

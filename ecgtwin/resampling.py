@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
-from .conditions import Condition
+from .conditions import Condition, with_person_of
 from .exceptions import ConditionError, InputError
+from .statements import RHYTHMS
 
 Array = NDArray[Any]
 SamplingStrategy = str | float | Mapping[Any, int] | Callable[[Array], Mapping[Any, int]]
@@ -207,19 +208,20 @@ def plan_balance(
         If there is nobody to refer to, or nothing tells what a class shows.
     """
     classes = labels.classes.tolist()
+    told = np.array([own is not None and bool(own[row].statements) for row in range(len(labels.member))])
     rows_of, labels_of, conditions = [], [], []
     for label, n in wanted.items():
         column = classes.index(label)
         inside = labels.member[:, column]
         allowed = {"same": inside, "other": ~inside}.get(references, np.ones_like(inside))
         rows = _cycle(np.flatnonzero(allowed), n, rng, label, references)
-        donors = _cycle(np.flatnonzero(inside), n, rng, label, "same") if own is not None else rows
+        donors = np.flatnonzero(inside & told)
+        donors = rows if own is None or not len(donors) else _cycle(donors, n, rng, label, "same")
         dropped = np.zeros((n, len(classes)), dtype=bool)
         for i, (row, donor) in enumerate(zip(rows, donors, strict=True)):
             before = Condition() if own is None else own[row].replace(heart_rate=None)
             if inside[row]:
-                # A recording of the class already shows what it is to show.
-                conditions.append(before if before.statements else shown.get(label, before))
+                conditions.append(_as_labelled(before, labels, row, shown))
             elif label in shown:
                 others = [shown[c] for c in np.array(classes)[labels.member[row]].tolist() if c in shown]
                 if labels.y.ndim == 2:  # a class comes to those that are there, which one label cannot say
@@ -230,8 +232,8 @@ def plan_balance(
                     c in shown and not set(shown[c].statements) <= set(target.statements) for c in classes
                 ]
                 conditions.append(target)
-            elif own is not None and labels.y.ndim == 1:
-                conditions.append(before.replace(statements=own[donor].statements))
+            elif own is not None and told[donor] and labels.y.ndim == 1:
+                conditions.append(before.replace(statements=own[int(donor)].statements))
             else:
                 raise InputError(
                     f"references={references!r}: what is a recording of class {label!r} to show? "
@@ -257,12 +259,20 @@ def plan_replacement(
     conditions = []
     for row in rows:
         asked = Condition() if own is None else own[row].replace(heart_rate=None)
-        if not asked.statements and labels is not None:
-            for c, there in zip(labels.classes.tolist(), labels.member[row], strict=True):
-                if there and c in shown:
-                    asked = asked.replace(statements=(*asked.statements, *shown[c].statements))
-        conditions.append(asked)
+        conditions.append(asked if labels is None else _as_labelled(asked, labels, row, shown))
     return TwinPlan(rows, rows if labels is None else labels.y[rows], conditions)
+
+
+def _as_labelled(before: Condition, labels: Labels, row: int, shown: Mapping[Any, Condition]) -> Condition:
+    """What a twin of a row's own person and label is to show: what the row does.
+
+    Where that is not known, or its rhythm alone is, what each of its classes shows comes to it.
+    """
+    if {*before.statements} - RHYTHMS:
+        return before
+    classes = [c for c, there in zip(labels.classes.tolist(), labels.member[row], strict=True) if there]
+    codes = dict.fromkeys(code for c in classes if c in shown for code in shown[c].statements)
+    return shown_instead(before, [], Condition(tuple(codes))) if codes else before
 
 
 def plan_person(
@@ -300,11 +310,8 @@ def shown_instead(before: Condition, dropped: Sequence[Condition], asked: Condit
     for code in list(kept):
         if Condition((code, *asked.statements)).conflicts() or code == "NORM":
             kept.remove(code)
-    return asked.replace(
-        statements=(*kept, *(code for code in asked.statements if code not in kept)),
-        age=before.age if asked.age is None else asked.age,
-        sex=before.sex if asked.sex is None else asked.sex,
-    )
+    codes = (*kept, *(code for code in asked.statements if code not in kept))
+    return with_person_of(asked.replace(statements=codes), before)
 
 
 def _cycle(rows: Array, n: int, rng: np.random.Generator, label: Any, references: str) -> NDArray[np.intp]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from . import pretrained as store
@@ -82,7 +82,7 @@ class PretrainedWeights(BaseEstimator):
 
     def __sklearn_clone__(self) -> Self:
         # Pretrained weights are a parameter, so a clone that was never fitted keeps them.
-        copy = type(self)(**{key: clone(value, safe=False) for key, value in self.get_params(False).items()})
+        copy = cast(Self, super().__sklearn_clone__())
         if getattr(self, "source_", None) is not None and self.source_ == self.pretrained:
             copy._take(self._checkpoint())
             copy.source_ = self.source_

@@ -290,3 +290,9 @@ def test_numbers_to_regress_on_are_no_classes(tiny, ecgs):
     unlabelled = augmenter.fit_transform(ecgs.signals, conditions=ecgs.conditions)
     np.testing.assert_array_equal(twins, unlabelled)
     assert augmenter._labels is None
+
+
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_rows_with_numbers_to_regress_on_are_replaced(frozen, ecgs, columns):
+    targets = np.random.default_rng(0).normal(size=(len(ecgs.signals), *columns))
+    assert of(frozen, p=0.5).fit_transform(ecgs.signals, targets).shape == ecgs.signals.shape

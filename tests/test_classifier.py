@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from ecgtwin import ECG, InputError, TwinAugmentedClassifier, TwinAugmenter
+from ecgtwin import ECG, InputError, QualityWarning, TwinAugmentedClassifier, TwinAugmenter
 
 FLAT = FunctionTransformer(np.std, kw_args={"axis": -1})
 
@@ -74,6 +74,14 @@ def test_a_search_inside_is_given_the_persons_of_twins_too(augmenter, ecgs, y):
     assert len(classifier.estimator_.cv_results_["split2_test_score"]) == 2
     with config_context(enable_metadata_routing=True):
         classifier.fit(ecgs.signals, y, groups=ecgs.groups)
+
+
+def test_a_search_keeps_twins_with_their_recordings_though_no_persons_are_known(augmenter, ecgs, y):
+    grid = {"logisticregression__C": [0.1, 1]}
+    classifier = TwinAugmentedClassifier(GridSearchCV(linear(), grid, cv=GroupKFold(3)), augmenter)
+    assert classifier.fit(ecgs.signals, y).predict(ecgs.signals).shape == y.shape
+    with pytest.warns(QualityWarning, match="GroupKFold"):
+        TwinAugmentedClassifier(GridSearchCV(linear(), grid, cv=3), augmenter).fit(ecgs.signals, y)
 
 
 def test_cross_validation_with_routing(augmenter, ecgs, y):

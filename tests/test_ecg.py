@@ -1,5 +1,6 @@
 """ECGs as users bring them: what is read, how leads are matched, and what is refused."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from scipy.sparse import csr_array
 from ecgtwin.beats import r_peaks
 from ecgtwin.conditions import Condition
 from ecgtwin.datasets import load_example
-from ecgtwin.ecg import ECG, as_ecg, check_reference, read_ecg, write_ecg
+from ecgtwin.ecg import ECG, SYNTHETIC, as_ecg, check_reference, read_ecg, write_ecg
 from ecgtwin.exceptions import InputError, QualityWarning
 from ecgtwin.leads import (
     INDEPENDENT_LEADS,
@@ -28,6 +29,7 @@ from ecgtwin.leads import (
     limb_lead_order,
     twelve_leads,
 )
+from ecgtwin.provenance import write_npz
 from ecgtwin.simulate import make_ecgs
 
 MIMIC = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -81,7 +83,12 @@ def test_a_recording_of_a_patient_is_not_said_to_be_synthetic(tmp_path):
     assert back.comments[:2] == ("recording of a patient, written by ecgtwin", "of a colleague")
     assert back.condition == ecg.condition
     assert "synthetic" not in " ".join(back.comments)
-    assert "synthetic" in read_ecg(write_ecg(tmp_path / "twin", back)).comments[0]
+    again = read_ecg(write_ecg(tmp_path / "again", back.resample(250)))
+    assert again.comments[:2] == back.comments[:2]
+    assert "synthetic" in read_ecg(write_ecg(tmp_path / "twin", back, synthetic=True)).comments[0]
+    assert "synthetic" in read_ecg(write_ecg(tmp_path / "other", ecg)).comments[0]
+    packed = np.load(write_npz(tmp_path / "both.npz", [back, ecg]))["provenance"].tolist()
+    assert [json.loads(one)[0] for one in packed] == [back.comments[0], SYNTHETIC]
 
 
 def test_a_written_record_says_that_it_is_synthetic(tmp_path):

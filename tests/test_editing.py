@@ -1,5 +1,7 @@
 """A recording under another condition, its own beats in their places."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from ecgtwin import (
     load_example,
 )
 from ecgtwin.beats import r_peaks
+from ecgtwin.ecg import RECORDED
 from ecgtwin.metrics import delineate, meets
 
 
@@ -35,6 +38,16 @@ def test_strength_nought_returns_the_recording(generator, recording):
     assert np.array_equal(generator.edit(recording, add="CLBBB", strength=0).signal, recording.signal)
     same = generator.edit(recording, recording.condition.replace(heart_rate=None))
     assert np.array_equal(same.signal, recording.signal)
+
+
+def test_what_was_not_changed_is_not_made_synthetic(generator, recording):
+    assert (
+        generator.edit(recording, add="CLBBB", strength=0).comments == recording.comments
+    )  # it is synthetic
+    of_a_patient = replace(recording, comments=("of a colleague",))
+    unchanged = generator.edit(of_a_patient, add="CLBBB", strength=0)
+    assert unchanged.comments == (RECORDED, "of a colleague")
+    assert "synthetic" in generator.edit(of_a_patient, add="CLBBB").comments[0]
 
 
 def test_the_change_grows_with_strength_and_beats_stay(generator, recording):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -12,6 +13,7 @@ from ecgtwin import (
     InputError,
     QualityWarning,
     lead_residual,
+    load_example,
 )
 from ecgtwin.beats import heart_rate
 from ecgtwin.leads import LEADS
@@ -145,6 +147,8 @@ def test_what_the_reference_shows_may_be_said(tiny, ecgs):
     said = tiny.sample(both, "PVC", reference_condition=["CLBBB, 80 y", "NORM"], random_state=0)
     assert not np.allclose(plain, said, atol=1e-5)
     assert tiny.sample_ecgs(both[0], "PVC", reference_condition="NORM, 80 y")[0].condition.age == 80
+    known = ECG(both[0], condition="NORM, 74 y, M")
+    assert tiny.sample_ecgs(known, "PVC", reference_condition="CLBBB")[0].condition.age == 74
     with pytest.raises(InputError, match="3 reference conditions for 2"):
         tiny.sample(both, "PVC", reference_condition=["NORM"] * 3)
 
@@ -248,6 +252,27 @@ def test_clone_keeps_the_source_of_the_weights(tiny, tmp_path):
         clone(copy.set_params(pretrained="default")).sample(None)
     with pytest.raises(NotFittedError):
         clone(tiny).sample(None)
+
+
+def test_clone_keeps_requests_for_metadata_and_the_kind_of_output(tiny, ecgs, tmp_path):
+    folder = tiny.save_pretrained(tmp_path)
+    extractor = IndividualBaseExtractor.from_pretrained(folder).set_output(transform="pandas")
+    with config_context(enable_metadata_routing=True):
+        copy = clone(extractor.set_fit_request(groups=True))
+        assert copy.get_metadata_routing().fit.requests["groups"] is True
+    assert hasattr(copy.transform(ecgs.signals[:2]), "columns")
+
+
+def test_a_rhythm_left_open_is_the_references_own(ecgs):
+    generator, fibrillation = ECGTwinGenerator.from_pretrained(), load_example()
+    twins = generator.sample(fibrillation, None, reference_condition="AFIB", n_samples=12, random_state=0)
+    in_sinus = generator.sample(fibrillation, None, n_samples=12, random_state=0)
+
+    def unevenness(ecgs):
+        intervals = [np.diff(ECG(ecg, sampling_rate=500).native_peaks) for ecg in ecgs]
+        return np.median([np.abs(np.diff(some)).mean() / some.mean() for some in intervals])
+
+    assert unevenness(twins) > 3 * unevenness(in_sinus)
 
 
 def test_fitting_twice_gives_the_same_weights(ecgs):

@@ -31,3 +31,9 @@ def test_what_could_not_be_measured_is_a_dash():
     for group, key, _ in SUMMARY:
         report[group][key] = dict(nothing)
     assert "| `rfid` | - | 0 | - | - | - | - | 0 |  |" in as_markdown(report)
+
+
+def test_ecgs_of_which_no_condition_is_known_have_a_report_too():
+    report = {group: {} for group in GROUPS}
+    report["fidelity"]["rfid"] = figure(0.5)
+    assert "| `rfid` | 0.5" in as_markdown(report)

@@ -84,6 +84,7 @@ def test_an_extractor_is_saved_alone(ecgs, tmp_path):
     np.testing.assert_allclose(
         loaded.transform(ecgs.signals[:2]), extractor.transform(ecgs.signals[:2]), atol=1e-6
     )
+    assert "IndividualBaseExtractor.from_pretrained" in (tmp_path / "README.md").read_text()
     with pytest.raises(CheckpointError, match="extractor alone"):
         ECGTwinGenerator.from_pretrained(tmp_path)
     few = {"groups": ecgs.groups[:8], "conditions": ecgs.conditions[:8]}
@@ -99,6 +100,8 @@ def test_a_fit_from_weights_samples_as_was_chosen_for_them(tiny, ecgs, tmp_path)
     few = {"groups": ecgs.groups[:8], "conditions": ecgs.conditions[:8]}
     fitted = ECGTwinGenerator(pretrained=tmp_path, max_epochs=1, batch_size=4).fit(ecgs.signals[:8], **few)
     assert fitted.sampling_ == SAMPLING | sampling
+    assert fitted.training_["started_from"] == {"sha256": load(tmp_path).sha256, "data": "simulated"}
+    assert "simulated" in (fitted.save_pretrained(tmp_path / "on") / "README.md").read_text()
 
 
 def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path):

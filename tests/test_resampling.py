@@ -104,6 +104,30 @@ def test_without_conditions_a_twin_of_its_own_class_is_left_open_or_told_the_lab
     assert plan("same", {1: Condition("PVC")}, own=None).conditions == [Condition("PVC")] * 4
 
 
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        (Condition("SR", age=50, sex="F"), Condition(["AMI", "SR"], age=50, sex="F")),
+        (Condition(age=50, sex="F"), Condition("AMI", age=50, sex="F")),
+        (Condition("IMI", age=50), Condition("IMI", age=50)),
+    ],
+)
+def test_what_is_not_known_of_a_row_its_label_tells(own, asked):
+    rows, shown = [own] * 8, {1: Condition("AMI")}
+    assert plan("same", shown, own=rows).conditions == [asked] * 4
+    found = plan_replacement(BINARY, 8, 1.0, rows, shown, np.random.default_rng(0))
+    assert list(found.conditions) == [own] * 6 + [asked] * 2
+
+
+def test_nobody_is_asked_for_what_nobody_is_said_to_show():
+    demographics = [Condition(age=50, sex="F")] * 8
+    with pytest.raises(InputError, match="what is a recording of class 1 to show"):
+        plan("other", {}, own=demographics)
+    one_is_known = [*demographics[:7], Condition("PVC", age=70)]
+    found = plan("other", {}, own=one_is_known)
+    assert found.conditions == [Condition("PVC", age=50, sex="F")] * 4
+
+
 def test_statements_of_the_old_label_and_contradictions_go():
     before = Condition(["AFIB", "CLBBB"], age=60)
     asked = shown_instead(before, [Condition("AFIB")], Condition("PVC"))
@@ -119,6 +143,7 @@ def test_several_labels_at_once():
     shown = {0: Condition("NORM"), 1: Condition("CLBBB"), 2: Condition("PVC")}
     same = plan_balance(labels, wanted, None, shown, "same", np.random.default_rng(0))
     assert same.labels.tolist() == [[0, 1, 1]] * 4
+    assert all(c.statements == ("CLBBB", "PVC") for c in same.conditions)
     other = plan_balance(labels, {2: 7}, None, shown, "other", np.random.default_rng(0))
     for row, label, condition in zip(other.references, other.labels, other.conditions, strict=True):
         healthy = y[row, 0] == 1

@@ -68,10 +68,10 @@ def as_markdown(report: Report) -> str:
                     f"| {level} | `{key}` | {_span(nobody or {})} | {_short(found)} | "
                     f"{_short(found.get('real'))} |"
                 )
-    by_rule = report["condition"]["rules"].get("by_statement", {})
+    by_rule = report["condition"].get("rules", {}).get("by_statement", {})
     lines += ["", "### By statement", ""]
     lines += ["| statement | asked | AUROC twin | AUROC real | rule twin | rule real |", "|---" * 6 + "|"]
-    statements = report["condition"]["label_auroc"].get("by_statement", {})
+    statements = report["condition"].get("label_auroc", {}).get("by_statement", {})
     for code, found in sorted(statements.items(), key=lambda item: -item[1]["asked"]):
         rule = by_rule.get(code)
         rules = f"{_short(rule)} | {_short(rule.get('real'))}" if rule else " | "
