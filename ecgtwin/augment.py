@@ -26,7 +26,8 @@ from .ecg import MIN_SECONDS, check_rate
 from .exceptions import InputError
 from .generator import ECGTwinGenerator
 from .leads import LEADS
-from .recordings import as_conditions, as_references, person_names
+from .pretrained import WEIGHTS
+from .recordings import as_conditions, as_references, native_batches, person_names, warn_of_content
 from .request import MAX_SECONDS
 from .resampling import (
     REFERENCES,
@@ -46,9 +47,15 @@ MODES = ("replace", "append")
 
 
 @lru_cache(maxsize=4)
-def shared_generator(name: str | Path) -> ECGTwinGenerator:
-    """Return the generator of a name, loaded once in a process."""
+def shared_generator(name: str | Path, saved_at: int = 0) -> ECGTwinGenerator:
+    """Return the generator of a name, loaded once in a process; again where a folder's weights are new."""
     return ECGTwinGenerator.from_pretrained(name)
+
+
+def _saved_at(name: str | Path) -> int:
+    """When the weights of a folder were written; 0 where the name is of no folder."""
+    weights = Path(name) / WEIGHTS
+    return weights.stat().st_mtime_ns if weights.is_file() else 0
 
 
 def _seeds(random_state: Any, n: int) -> list[int]:
@@ -260,7 +267,7 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Parameters
         ----------
         references : ECG, path, array (n_leads, t), ... or a list of them
-            Recordings of the person; several are pooled.
+            Recordings of the person; several are pooled, and twins go on from what the first one shows.
         classes : array (k,), optional
             Labels that `label_map` tells the condition of, or column numbers where `y` had a column for each
             class; by default all of the last fit.
@@ -347,14 +354,23 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     def _ready_generator(self, X: Array, groups: Any, own: Sequence[Condition] | None) -> ECGTwinGenerator:
         generator = self.generator
         if isinstance(generator, str | Path):
-            return self._at_rate(clone(shared_generator(generator)))
-        if isinstance(generator, FrozenEstimator):
+            generator = clone(shared_generator(generator, _saved_at(generator)))
+        elif isinstance(generator, FrozenEstimator):
             generator = generator.estimator
         if not isinstance(generator, ECGTwinGenerator):
             raise InputError(f"generator must be a name or an ECGTwinGenerator, got {generator!r}")
-        if hasattr(generator, "networks_"):
-            return generator if self.sampling_rate is None else self._at_rate(copy.copy(generator))
-        return self._at_rate(clone(generator)).fit(X, groups=groups, conditions=own)
+        if not hasattr(generator, "networks_"):
+            return self._at_rate(clone(generator)).fit(X, groups=groups, conditions=own)
+        if self.sampling_rate is not None:
+            generator = self._at_rate(copy.copy(generator))
+        seconds = X.shape[-1] / check_rate(generator.sampling_rate)
+        if seconds > MAX_SECONDS:
+            raise InputError(
+                f"recordings last {seconds:g} s, twins {MAX_SECONDS:g} s at most: cut X into windows, "
+                "and repeat y, groups and conditions for each"
+            )
+        warn_of_content(native_batches(X, generator.sampling_rate), stacklevel=5)
+        return generator
 
     def _at_rate(self, generator: ECGTwinGenerator) -> ECGTwinGenerator:
         if self.sampling_rate is not None:
@@ -366,11 +382,6 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         if not len(plan.references):
             return X[:0]
         seconds = X.shape[-1] / check_rate(self.generator_.sampling_rate)
-        if seconds > MAX_SECONDS:
-            raise InputError(
-                f"recordings last {seconds:g} s, twins {MAX_SECONDS:g} s at most: cut X into windows, "
-                "and repeat y, groups and conditions for each"
-            )
         with tqdm(total=len(plan.references), desc="twins", disable=not self.verbose) as bar:
             twins = self.generator_.sample_each(
                 X[plan.references],

@@ -296,3 +296,17 @@ def test_numbers_to_regress_on_are_no_classes(tiny, ecgs):
 def test_rows_with_numbers_to_regress_on_are_replaced(frozen, ecgs, columns):
     targets = np.random.default_rng(0).normal(size=(len(ecgs.signals), *columns))
     assert of(frozen, p=0.5).fit_transform(ecgs.signals, targets).shape == ecgs.signals.shape
+
+
+def test_content_that_is_no_ecg_is_counted(frozen, ecgs, y):
+    X = ecgs.signals.copy()
+    X[:3] *= 1000
+    with pytest.warns(QualityWarning, match="of 24 recordings 3 have amplitudes above 20 mV"):
+        of(frozen, mode="append").fit(X, y)
+
+
+def test_weights_that_were_saved_anew_are_loaded_anew(tiny, ecgs, y, tmp_path):
+    folder = tiny.save_pretrained(tmp_path)
+    first = TwinAugmenter(folder, n_steps=1).fit(ecgs.signals, y).generator_.weights_sha256_
+    tiny.save_pretrained(tmp_path, half=True)
+    assert TwinAugmenter(folder, n_steps=1).fit(ecgs.signals, y).generator_.weights_sha256_ != first
