@@ -28,10 +28,7 @@ def card(config: Mapping[str, Any], n_parameters: int) -> str:
     is_extractor = training.get("stages") == ["extractor"]
     estimator, does = "ECGTwinGenerator", "Draws 12-lead ECGs of one person under a condition"
     if is_extractor:
-        estimator, does = (
-            "IndividualBaseExtractor",
-            "Turns 12-lead ECGs into vectors of persons",
-        )
+        estimator, does = "IndividualBaseExtractor", "Turns 12-lead ECGs into vectors of persons"
     lines = [
         "---",
         "library_name: ecgtwin",

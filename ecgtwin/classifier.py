@@ -150,9 +150,7 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         # A search is told which twins belong together, even where each recording is another person's.
         is_search = isinstance(self.estimator, BaseSearchCV)
         if is_search and (self.estimator.cv is None or isinstance(self.estimator.cv, int)):
-            message = (
-                "the search splits recordings from their twins: give it a cv by persons, as GroupKFold(5)"
-            )
+            message = "the search may split recordings from their twins: give it cv=GroupKFold(5)"
             warnings.warn(message, QualityWarning, stacklevel=2)
         told = groups is not None or is_search
         people = augmenter.groups_ if told else None

@@ -99,7 +99,8 @@ class Edit:
         if condition is not None:
             target = Condition.parse(condition, **changes)
             target = target if target.statements else target.replace(statements=own.statements)
-            target = in_rhythm(target, [code for code in own.statements if code in _RHYTHMS] or ["SR"])
+            remaining = [] if "NORM" in target.statements else [*_RHYTHMS & {*own.statements}]
+            target = in_rhythm(target, remaining or ["SR"])
         else:
             coming, going = Condition.parse(add), Condition.parse(remove)
             for name, said, found in (("add", add, coming), ("remove", remove, going)):

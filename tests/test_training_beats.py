@@ -14,7 +14,7 @@ from ecgtwin.rhythm import BEAT
 from ecgtwin.training import LoopSettings, TrainingData, known_leads, train
 from ecgtwin.training.expectations import fit_interaction, fit_prior
 from ecgtwin.training.own_beats import OwnBeats
-from ecgtwin.training.transfers import fit_transfer
+from ecgtwin.training.transfers import N_WITNESSES, fit_transfer
 from ecgtwin.training.witnesses import Critic, fit_witness, reading_loss
 
 
@@ -104,7 +104,7 @@ def test_witnesses_are_not_learned_again(tiny, data, tmp_path, monkeypatch):
         return networks.prior.transfer.state_dict()
 
     first = fit()
-    assert len(list(tmp_path.glob("witness_*.ckpt"))) == 6
+    assert len(list(tmp_path.glob("witness_*.ckpt"))) == N_WITNESSES
     monkeypatch.setattr(OwnBeats, "partners", None)  # nothing is drawn any more
     again = fit()
     assert all(torch.equal(first[key], again[key]) for key in first)
