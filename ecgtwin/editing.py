@@ -92,7 +92,7 @@ class Edit:
         if recording_condition is not None:
             ecg = replace(ecg, condition=with_person_of(recording_condition, ecg.condition))
         if ecg.condition.statements:
-            ecg = replace(ecg, condition=in_rhythm(ecg.condition, ["SR"]))
+            ecg = replace(ecg, condition=in_rhythm(ecg.condition, [sinus_rhythm(ecg.heart_rate)]))
             own = ecg.condition
         else:
             own = ecg.condition.replace(statements=_guessed(networks, ecg))
@@ -100,7 +100,7 @@ class Edit:
             target = Condition.parse(condition, **changes)
             target = target if target.statements else target.replace(statements=own.statements)
             remaining = [] if "NORM" in target.statements else [*_RHYTHMS & {*own.statements}]
-            target = in_rhythm(target, remaining or ["SR"])
+            target = in_rhythm(target, remaining or [sinus_rhythm(ecg.heart_rate)])
         else:
             coming, going = Condition.parse(add), Condition.parse(remove)
             for name, said, found in (("add", add, coming), ("remove", remove, going)):
@@ -129,6 +129,20 @@ def in_rhythm(condition: Condition, rhythm: list[str]) -> Condition:
     if RHYTHMS & {*condition.statements}:
         return condition
     return condition.replace(statements=[*condition.statements, *rhythm])
+
+
+def sinus_rhythm(rate: float) -> str:
+    """Return the sinus rhythm that a heart rate in beats per minute does not contradict.
+
+    Examples
+    --------
+    >>> [sinus_rhythm(rate) for rate in (45, 72, 130)]
+    ['SBRAD', 'SR', 'STACH']
+    """
+    if not np.isfinite(rate):
+        return "SR"
+    sinus = (Condition((code,), heart_rate=_legal(rate)) for code in ("SR", "STACH", "SBRAD"))
+    return next((one.statements[0] for one in sinus if not one.conflicts()), "SR")
 
 
 def changed(own: Condition, add: tuple[str, ...], remove: tuple[str, ...] = ()) -> Condition:

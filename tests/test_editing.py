@@ -186,6 +186,14 @@ def test_a_condition_without_a_rhythm_leaves_the_recordings_own(generator, recor
     )
 
 
+def test_who_names_no_rhythm_keeps_the_heart_rate(tiny, recording):
+    fast = tiny.edit(recording, add="STACH", heart_rate=125)
+    fast = replace(fast, condition=Condition("CLBBB", age=54, sex="F"))
+    edited = tiny.edit(fast, remove="CLBBB")
+    assert "STACH" in edited.condition.statements
+    assert edited.heart_rate == pytest.approx(125, abs=1)
+
+
 def test_an_electrode_that_was_off_stays_off(generator, recording):
     signal = recording.signal.copy()
     signal[11] = 0.2
