@@ -359,16 +359,17 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             generator = generator.estimator
         if not isinstance(generator, ECGTwinGenerator):
             raise InputError(f"generator must be a name or an ECGTwinGenerator, got {generator!r}")
-        if not hasattr(generator, "networks_"):
-            return self._at_rate(clone(generator)).fit(X, groups=groups, conditions=own)
-        if self.sampling_rate is not None:
-            generator = self._at_rate(copy.copy(generator))
-        seconds = X.shape[-1] / check_rate(generator.sampling_rate)
+        rate = generator.sampling_rate if self.sampling_rate is None else self.sampling_rate
+        seconds = X.shape[-1] / check_rate(rate)
         if seconds > MAX_SECONDS:
             raise InputError(
                 f"recordings last {seconds:g} s, twins {MAX_SECONDS:g} s at most: cut X into windows, "
                 "and repeat y, groups and conditions for each"
             )
+        if not hasattr(generator, "networks_"):
+            return self._at_rate(clone(generator)).fit(X, groups=groups, conditions=own)
+        if self.sampling_rate is not None:
+            generator = self._at_rate(copy.copy(generator))
         warn_of_content(native_batches(X, generator.sampling_rate), stacklevel=5)
         return generator
 

@@ -12,6 +12,11 @@ WRITTEN = "<!-- written by ecgtwin's save_pretrained; remove this line to keep y
 """A card that holds this line is written anew with its weights, another one is left alone."""
 
 
+def is_extractor_alone(training: Mapping[str, Any]) -> bool:
+    """Tell from what is said of training whether only the extractor was trained."""
+    return training.get("stages") == ["extractor"]
+
+
 def card(config: Mapping[str, Any], n_parameters: int) -> str:
     """Return the model card of a configuration, in Markdown with a YAML header.
 
@@ -25,7 +30,7 @@ def card(config: Mapping[str, Any], n_parameters: int) -> str:
     training = dict(config["training"])
     metrics = training.pop("metrics", {})
     signal = config["signal"]
-    is_extractor = training.get("stages") == ["extractor"]
+    is_extractor = is_extractor_alone(training)
     estimator, does = "ECGTwinGenerator", "Draws 12-lead ECGs of one person under a condition"
     if is_extractor:
         estimator, does = "IndividualBaseExtractor", "Turns 12-lead ECGs into vectors of persons"

@@ -152,8 +152,7 @@ class TwinAugmentedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         if is_search and (self.estimator.cv is None or isinstance(self.estimator.cv, int)):
             message = "the search may split recordings from their twins: give it cv=GroupKFold(5)"
             warnings.warn(message, QualityWarning, stacklevel=2)
-        told = groups is not None or is_search
-        people = augmenter.groups_ if told else None
+        people = augmenter.groups_ if is_search or groups is not None else None
         self.estimator_ = self._fitted(clone(self.estimator), X, y, people, weight, fit_params)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = self.estimator_.classes_

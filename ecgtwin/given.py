@@ -93,12 +93,12 @@ def draw_rhythms(
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given."""
     asked, company = in_full(targets, persons.rates.device)
-    peaks = draw_peaks(networks, _as_recorded(asked, persons), persons.rates, seeds, length)
+    peaks = draw_peaks(networks, _with_own_statements(asked, persons), persons.rates, seeds, length)
     given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
     return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
 
 
-def _as_recorded(asked: ConditionArrays, persons: Persons) -> ConditionArrays:
+def _with_own_statements(asked: ConditionArrays, persons: Persons) -> ConditionArrays:
     """Return conditions in which a person who is asked for no statement is asked for those recorded."""
     silent = ~statement_matrix(asked).any(dim=1) & persons.rates.isfinite()
     shown = silent[:, None] & (persons.own[:, :N_STATEMENTS] > 0.5)

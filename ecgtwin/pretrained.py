@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .card import WRITTEN, card
+from .card import WRITTEN, card, is_extractor_alone
 from .conditions import STATEMENTS
 from .diffusion import SAMPLERS
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
@@ -380,7 +380,7 @@ def pinned(name: str | Path, revision: str | None) -> str | Path:
 
 def check_draws(checkpoint: Checkpoint) -> None:
     """Raise `CheckpointError` if of the networks only the extractor was trained."""
-    if checkpoint.training.get("stages") == ["extractor"]:
+    if is_extractor_alone(checkpoint.training):
         raise CheckpointError(
             "these weights hold an extractor alone: load them by IndividualBaseExtractor, or fit a generator "
             "from them by ECGTwinGenerator(pretrained=...).fit"

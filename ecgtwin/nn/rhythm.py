@@ -169,10 +169,8 @@ class RhythmModel(nn.Module):
             ratio = _draw_bins(self.next_logits(described, rates, before), self.ratio_bins, uniform)
             intervals.append((mean * ratio.exp()).maximum(shortest))
             before = torch.cat([before[:, 1:], (intervals[-1] / mean).log()[:, None]], dim=1)
-            since = since + intervals[-1]
-            late = since > _FORGETS_AFTER
-            before[:, :-_KEEPS].masked_fill_(late[:, None], float("nan"))
-            since = since * ~late
+            since, forgets = _forgotten(since, intervals[-1])
+            before[:, :-_KEEPS].masked_fill_(forgets[:, None], float("nan"))
         return torch.stack(intervals, dim=1)
 
     @torch.no_grad()
@@ -182,16 +180,21 @@ class RhythmModel(nn.Module):
         return _TYPICAL_RATE * _draw_bins(logits, self.rate_bins, torch.full_like(own_rates, 0.5)).exp()
 
 
+def _forgotten(since: Tensor, interval: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the seconds ``(n,)`` since something was forgotten, one interval later, and who forgets now."""
+    since = since + interval
+    forgets = since > _FORGETS_AFTER
+    return since * ~forgets, forgets
+
+
 def _oldest_known(intervals: Tensor) -> Tensor:
     """For each of intervals ``(n, k)`` the first one that is still remembered, as `_steps` forgets."""
     since, oldest = torch.zeros_like(intervals[:, 0]), torch.zeros_like(intervals[:, 0], dtype=torch.long)
     found = []
     for i, interval in enumerate(intervals.T):
         found.append(oldest)
-        since = since + interval
-        late = since > _FORGETS_AFTER
-        oldest = torch.where(late, i + 1 - _KEEPS, oldest)
-        since = since * ~late
+        since, forgets = _forgotten(since, interval)
+        oldest = torch.where(forgets, i + 1 - _KEEPS, oldest)
     return torch.stack(found, dim=1)
 
 
