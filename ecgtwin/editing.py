@@ -17,10 +17,10 @@ from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference, marked
 from .exceptions import InputError, QualityWarning, shown
-from .given import conditioning
+from .given import by_definition, conditioning
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import LEADS, independent_leads, of_length, resample, twelve_leads
-from .nn import TwinNetworks, encode_conditions, facts_of, open_facts
+from .nn import N_STATEMENTS, TwinNetworks, encode_conditions, facts_of, open_facts
 from .nn.peaks import as_peaks, beat_offsets
 from .nn.prior import replay
 from .nn.registration import INTERVALS
@@ -344,6 +344,9 @@ def difference(
                 intervals[:, INTERVALS.index(name)] = float(np.log(ms))
         # The recording's beats stay, and with them all that is the person's own.
         given = replace(given, intervals=intervals, own=open_facts(facts_of(asked), given.own))
+        already = given.facts[:1, :N_STATEMENTS] > 0.5
+        towards = by_definition(networks.prior, given, already.expand(2, -1)).towards
+        given = replace(given, towards=towards)
         expected, shares = counterfactual_beats(networks, given, settings)
         window = np.zeros((8, size), dtype=np.float32)
         seen = min(size, length - start)

@@ -15,7 +15,7 @@ from .conditions import Condition
 from .diffusion import SAMPLERS, row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
 from .exceptions import InputError
-from .given import conditioning, draw_rhythms, whom_to_draw
+from .given import by_definition, conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, usual_beats, with_typical_beat
 from .nn import ConditionArrays, TwinNetworks, in_full
 from .nn.peaks import as_peaks
@@ -23,7 +23,7 @@ from .output import twelve_at
 from .recordings import Persons
 from .request import Request
 from .rhythm import BEFORE
-from .sampling import counterfactual_beats, decode, draw_shown, flow
+from .sampling import asked_for_pvc, counterfactual_beats, decode, draw_shown, flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +94,14 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
     sides, company = _sides(target, device)
     many = as_peaks([peaks] * len(sides), device)
-    given = conditioning(networks.prior, person.repeat(len(sides)), sides, many, company=company)
+    people = person.repeat(len(sides))
+    given = conditioning(networks.prior, people, sides, many, company=company)
     given = replace(given, pacing=drawn.pacing.expand(len(sides), -1))
-    predict = flow(networks, given, settings)
+    given = by_definition(networks.prior, given, people.shown)
+    _, (attempt,) = draw_shown(networks, drawn, seed, settings)
+    predict = flow(networks, asked_for_pvc(given) if attempt else given, settings)
 
     architecture = networks.architecture
-    _, (attempt,) = draw_shown(networks, drawn, seed, settings)
     noise = row_noise(seed, (architecture.latent_dim, NATIVE_LENGTH // architecture.patch), attempt)
     times: list[float] = []
     differences: list[Tensor] = []

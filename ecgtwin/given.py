@@ -25,8 +25,9 @@ from .nn import (
     statement_matrix,
 )
 from .nn.conditioning import carried_residuals
+from .nn.criteria import DEFINED, JUDGED, nearest_that_meet
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
-from .nn.prior import N_HEART, N_PACING
+from .nn.prior import N_COMPONENTS, N_HEART, N_PACING
 from .nn.registration import timed
 from .nn.tokens import N_STATEMENTS
 from .recordings import Persons
@@ -95,13 +96,13 @@ def draw_rhythms(
     asked, company = in_full(targets, persons.rates.device)
     peaks = draw_peaks(networks, _with_own_statements(asked, persons), persons.rates, seeds, length)
     given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
-    return replace(given, pacing=torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing))
+    pacing = torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing)
+    return by_definition(networks.prior, replace(given, pacing=pacing), persons.shown)
 
 
 def _with_own_statements(asked: ConditionArrays, persons: Persons) -> ConditionArrays:
     """Return conditions in which a person who is asked for no statement is asked for those recorded."""
-    silent = ~statement_matrix(asked).any(dim=1) & persons.rates.isfinite()
-    shown = silent[:, None] & (persons.own[:, :N_STATEMENTS] > 0.5)
+    shown = ~statement_matrix(asked).any(dim=1, keepdim=True) & persons.shown
     # Numbers of statements, as `ConditionArrays` has them.
     numbers = torch.arange(1, N_STATEMENTS + 1, device=shown.device) * shown
     return replace(asked, statements=torch.cat([asked.statements, numbers], dim=1)) if shown.any() else asked
@@ -174,4 +175,21 @@ def conditioning(
         rhythm_channels(peaks, length),
         persons.residuals.new_zeros(len(rates), N_PACING),
         company,
+        persons.residuals.new_zeros(len(rates), N_COMPONENTS),
+        torch.zeros_like(rates, dtype=torch.bool),
     )
+
+
+def by_definition(prior: BeatPrior, given: Conditioning, already: Tensor) -> Conditioning:
+    """Let counterfactual beats and intervals meet the criteria of what is asked for and was not there.
+
+    What a person was recorded with, bool `already` ``(n, N_STATEMENTS)``, twins show as this person does.
+    Beats of pacemakers are not judged.
+    """
+    coming = (given.facts[:, :N_STATEMENTS] > 0.5) & ~already & ~given.paced[:, None]
+    if not coming[:, JUDGED].any():
+        return given
+    everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
+    beats = given.registered_beats(prior, everybody)
+    towards, intervals = nearest_that_meet(prior, beats, given.intervals, given.rates, coming)
+    return replace(given, towards=towards, intervals=intervals, defined=coming[:, DEFINED].any(dim=1))

@@ -183,7 +183,7 @@ def with_typical_beat(
     places : Places of n
     beats : Tensor (n, 8, BEAT)
         Millivolts.
-    share : Tensor (n, 8, 1)
+    share : Tensor (n, 8, BEAT), or 1 for the whole beat
         0 leaves the beats as they are, 1 makes `beats` the typical ones.
     usual : bool Tensor (n, k), optional
         The beats that are changed; by default the `usual_beats`.

@@ -32,7 +32,7 @@ from .ecg import (
 )
 from .exceptions import InputError, QualityWarning, shown
 from .leads import INDEPENDENT_LEADS, LEADS, complete_leads, lead_residual, resample
-from .nn import TwinNetworks, facts_of, in_full, open_facts
+from .nn import N_STATEMENTS, TwinNetworks, facts_of, in_full, open_facts
 from .quality import MAX_MILLIVOLTS, content_counts, flat_leads, without_wander
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
@@ -196,6 +196,11 @@ class Persons:
     own_intervals: Tensor
     own: Tensor
     rates: Tensor
+
+    @property
+    def shown(self) -> Tensor:
+        """Statements that they were recorded with, bool ``(n, N_STATEMENTS)``; of nobody none."""
+        return (self.own[:, :N_STATEMENTS] > 0.5) & self.rates.isfinite()[:, None]
 
     @classmethod
     def of(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from .beats import r_peaks
 from .conditions import STATEMENTS, Condition
@@ -26,11 +27,14 @@ from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
 from .request import Request
+from .rhythm import BEAT, BEFORE
 
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
 
 _PVC = STATEMENTS.index("PVC")
+_QRS, _EDGE = (BEFORE - 12, BEFORE + 18), 6
+"""Samples of a beat that hold QRS, and over which it comes and goes."""
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
@@ -132,7 +136,8 @@ def draw_shown(
     """Draw latents as `draw_latents` does, and again where PVC is asked for and is not there.
 
     The rhythm has the early beat; whether it comes from the ventricles the flow decides, by chance. It is
-    drawn `TRIES` times at most; of each twin is returned which attempt it is.
+    drawn `TRIES` times at most, after the first as `asked_for_pvc`; of each twin is returned which attempt
+    it is.
     """
     latents = draw_latents(networks, given, seeds, settings, batch_size=batch_size)
     attempts = [0] * len(given)
@@ -146,12 +151,21 @@ def draw_shown(
         if not rows:
             break
         again = [seeds[row] for row in rows]
+        alone = asked_for_pvc(given[missing])
         latents[missing] = draw_latents(
-            networks, given[missing], again, settings, batch_size=batch_size, attempt=attempt
+            networks, alone, again, settings, batch_size=batch_size, attempt=attempt
         )
         for row in rows:
             attempts[row] = attempt
     return latents, attempts
+
+
+def asked_for_pvc(given: Conditioning) -> Conditioning:
+    """Return what the flow is given, asked for PVC alone: of all else it is told by the beats it is shown."""
+    numbers = given.conditions.statements
+    kept = F.pad(numbers == _PVC + 1, (0, 3), value=True)
+    company = torch.maximum(given.company, statement_matrix(given.conditions))
+    return replace(given, conditions=given.conditions.keep(kept), company=company)
 
 
 @torch.no_grad()
@@ -245,14 +259,19 @@ def decode(
 def counterfactual_beats(
     networks: TwinNetworks, given: Conditioning, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Return the counterfactual beats ``(n, 8, BEAT)`` of persons, and their shares of twins' ``(n, 8, 1)``.
+    """Return counterfactual beats ``(n, 8, BEAT)`` of persons, and their shares of twins', of the same shape.
 
     The flow and what is expected of the person each tell the typical beat under the condition, with errors of
-    their own. Of nobody, and of leads that the reference lacks, nothing is expected but the mean.
+    their own. Of nobody, and of leads that the reference lacks, nothing is expected but the mean. Where a
+    measurement defines what is asked for, QRS is the counterfactual one, which meets its criterion.
     """
     everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
     known = given.residuals.any(dim=2, keepdim=True)
-    share = settings["counterfactual_share"] * min(settings["person_scale"], 1.0)
+    place = torch.arange(BEAT, device=given.rates.device)
+    of_qrs = torch.minimum(place - _QRS[0], _QRS[1] - place).div(_EDGE).clamp(0, 1)
+    usual = settings["counterfactual_share"]
+    share = usual + (1 - usual) * of_qrs * given.defined[:, None, None]
+    share = share * min(settings["person_scale"], 1.0)
     return sharpened(given.beats(networks.prior, everybody)), known.float() * share
 
 

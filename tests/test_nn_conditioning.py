@@ -11,7 +11,7 @@ from ecgtwin.conditions import Condition
 from ecgtwin.nn import N_STATEMENTS, Conditioning, encode_conditions, facts_of
 from ecgtwin.nn.conditioning import carried_residuals, of_a_beat, of_waves
 from ecgtwin.nn.peaks import N_CHANNELS, as_peaks, beat_offsets, rhythm_channels
-from ecgtwin.nn.prior import N_FACTS, N_PACING, replay
+from ecgtwin.nn.prior import N_COMPONENTS, N_FACTS, N_PACING, replay
 from ecgtwin.nn.registration import timed
 from ecgtwin.rhythm import BEAT, BEFORE
 
@@ -53,6 +53,8 @@ def twin(tiny):
         rhythm_channels(as_peaks([peaks]), 1000),
         torch.zeros(1, N_PACING),
         torch.zeros(1, N_STATEMENTS),
+        torch.zeros(1, N_COMPONENTS),
+        torch.zeros(1, dtype=torch.bool),
     )
     return given, beat
 

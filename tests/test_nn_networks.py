@@ -23,7 +23,7 @@ from ecgtwin.nn import (
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
 from ecgtwin.nn.peaks import N_CHANNELS, beat_offsets, mean_rates, peaks_at, rhythm_channels
-from ecgtwin.nn.prior import N_FACTS, N_PACING
+from ecgtwin.nn.prior import N_COMPONENTS, N_FACTS, N_PACING
 from ecgtwin.rhythm import BEAT
 
 
@@ -200,6 +200,8 @@ def test_networks_stay_on_their_device():
         torch.zeros(2, N_CHANNELS, 100),
         torch.zeros(2, N_PACING),
         torch.zeros(2, N_STATEMENTS),
+        torch.zeros(2, N_COMPONENTS),
+        torch.zeros(2, dtype=torch.bool),
     ).to("meta")
     x, time = torch.zeros(2, width, 100, device="meta"), torch.zeros(2, device="meta")
 

@@ -21,7 +21,7 @@ from ecgtwin.nn.registration import INTERVALS, registered, timed
 from ecgtwin.output import twelve_at
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
-from ecgtwin.sampling import counterfactual_beats, decode, draw_latents, draw_shown
+from ecgtwin.sampling import asked_for_pvc, counterfactual_beats, decode, draw_latents, draw_shown
 from ecgtwin.statements import COMPANY
 
 ALL = np.ones((1, 12), dtype=bool)
@@ -251,7 +251,7 @@ def test_a_person_shows_a_statement_asked_for_alone(statement):
 
 def test_the_intervals_of_a_twin_are_those_of_condition_and_person(tiny, ecgs):
     prior, everyone = tiny.networks_.prior, persons(tiny, ecgs)
-    asked = [Condition(statements=["1AVB", "SR"], heart_rate=70)] * 3
+    asked = [Condition(statements=["LAO/LAE", "SR"], heart_rate=70)] * 3  # none that an interval defines
     given = draw_rhythms(tiny.networks_, everyone, asked, row_seeds(0, 3))
     facts = facts_of(encode_conditions(asked))
     facts = torch.where(facts.isnan(), everyone.own, facts)
@@ -263,13 +263,17 @@ def test_the_intervals_of_a_twin_are_those_of_condition_and_person(tiny, ecgs):
 
 def test_the_counterfactual_beat_has_a_share_where_the_person_is_known(tiny, ecgs):
     networks, everyone = tiny.networks_, persons(tiny, ecgs)
-    given = draw_rhythms(networks, everyone, [Condition(statements="LVH")] * 3, row_seeds(0, 3))
+    given = draw_rhythms(networks, everyone, [Condition(statements="IMI")] * 3, row_seeds(0, 3))
     settings = {"counterfactual_share": 0.6, "person_scale": 1.0}
     beats, shares = counterfactual_beats(networks, given, settings)
-    assert beats.shape == (3, 8, 95)
-    np.testing.assert_allclose(shares, np.full((3, 8, 1), 0.6))
+    assert beats.shape == shares.shape == (3, 8, 95)
+    np.testing.assert_allclose(shares, np.full(shares.shape, 0.6))
     _, shares = counterfactual_beats(networks, given, settings | {"person_scale": 0.5})
-    np.testing.assert_allclose(shares, np.full((3, 8, 1), 0.3))
+    np.testing.assert_allclose(shares, np.full(shares.shape, 0.3))
+    given = draw_rhythms(networks, everyone, [Condition(statements="LPFB")] * 3, row_seeds(0, 3))
+    _, shares = counterfactual_beats(networks, given, settings)
+    np.testing.assert_allclose(shares[..., BEFORE - 6 : BEFORE + 13], 1)  # QRS
+    np.testing.assert_allclose(shares[..., [0, 94]], 0.6)
     present = np.isin(np.arange(12), [0, 6])[None]
     part = Persons.of(networks, ecgs.signals[:1] * present[..., None], present, ecgs.conditions[:1])
     given = draw_rhythms(networks, part, [Condition()], row_seeds(0, 1))
@@ -349,3 +353,12 @@ def test_pacemakers_pace_at_places_of_their_own():
     assert 1.3 < np.ptp(beats.mean(axis=0), axis=1).mean() * 2 < 2 * height.mean()
     axes = np.array([found.axis for found in delineate_all(twins, 100)])
     assert np.std(axes) > 20
+
+
+def test_the_flow_is_asked_for_pvc_alone_and_beats_stay_those_of_all_that_is_asked_for(tiny, ecgs):
+    networks, everyone = tiny.networks_, persons(tiny, ecgs)
+    given = draw_rhythms(networks, everyone, [Condition.parse("PVC, IMI, SR", age=70)] * 3, row_seeds(0, 3))
+    alone = asked_for_pvc(given)
+    assert statement_matrix(alone.conditions).sum(dim=0).nonzero()[:, 0].tolist() == [STATEMENTS.index("PVC")]
+    assert torch.equal(alone.conditions.age, given.conditions.age)
+    assert torch.equal(alone.facts, given.facts)

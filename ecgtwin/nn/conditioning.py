@@ -54,6 +54,10 @@ class Conditioning:
         Standard normal numbers: where a pacemaker paces that the person was recorded without; 0 is the mean.
     company : Tensor (n, N_STATEMENTS)
         Statements that are not asked for, from 0 to 1: how much they come along.
+    towards : Tensor (n, N_COMPONENTS)
+        Principal components that counterfactual beats change by, to meet the criteria of what is asked for.
+    defined : bool Tensor (n,)
+        Whether a measurement defines a statement that is asked for.
     """
 
     conditions: ConditionArrays
@@ -66,6 +70,8 @@ class Conditioning:
     rhythm: Tensor
     pacing: Tensor
     company: Tensor
+    towards: Tensor
+    defined: Tensor
 
     def __len__(self) -> int:
         return len(self.rates)
@@ -103,12 +109,17 @@ class Conditioning:
 
     def beats(self, prior: BeatPrior, has_person: Tensor) -> Tensor:
         """Return counterfactual beats ``(n, 8, BEAT)`` in mV at 100 Hz, of persons where bool says so."""
+        return timed(self.registered_beats(prior, has_person), self.intervals)
+
+    def registered_beats(self, prior: BeatPrior, has_person: Tensor) -> Tensor:
+        """Return the same before they have intervals of their own."""
         # What is left open stays as the person was recorded; of nobody it is as people are on average.
         fallback = torch.where(has_person[:, None], self.own, prior.usual)
         facts = self.facts_with(fallback)
-        residuals, pacing = self.residuals * has_person[:, None, None], self.pacing * has_person[:, None]
+        residuals = self.residuals * has_person[:, None, None]
+        pacing, towards = (x * has_person[:, None] for x in (self.pacing, self.towards))
         carried = carried_residuals(prior, residuals, self.own, facts, pacing)
-        return timed(prior(facts, self.rates) + carried, self.intervals)
+        return prior(facts, self.rates) + carried + prior.transfer.residuals(towards)
 
 
 def carried_residuals(

@@ -25,7 +25,7 @@ from ..nn import (
     open_facts,
 )
 from ..nn.peaks import as_peaks, beat_offsets, rhythm_channels
-from ..nn.prior import N_PACING
+from ..nn.prior import N_COMPONENTS, N_PACING
 from .contrast import base_vectors, eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .graphs import Asked, Evaluations
@@ -150,6 +150,8 @@ class FlowData:
             self.rhythm[own],
             self.rates.new_zeros(n, N_PACING),
             self.rates.new_zeros(n, N_STATEMENTS),
+            self.rates.new_zeros(n, N_COMPONENTS),
+            torch.zeros_like(has_person),
         )
         context = given.context(self.networks.autoencoder, self.networks.prior, has_person)
         return Drawn(self.latents[own], Asked(given, has_person, context))

@@ -1,0 +1,291 @@
+"""Statements that a measurement defines: the nearest heart that has it.
+
+Left posterior block is said of a frontal axis beyond 90 degrees, first degree block of a PR interval beyond
+200 ms. What is to be expected under such a statement meets its criterion, but what is a person's own, added
+to that, may lead back across the threshold. So where a counterfactual beat misses the criterion of what is
+asked for, it gives way to the most probable one that does not: the nearest, where near is what hearts often
+differ by (Mahalanobis distance). Criteria are read off the registered beat and its intervals. They are the
+textbook's, as in `ecgtwin.metrics.RULES`, which measures them on whole ECGs and by other means, and have a
+margin for what the flow and the electrodes add after that.
+
+References
+----------
+Surawicz, Knilans, Chou's Electrocardiography in Clinical Practice, 6th ed. (2008). Hancock, Rautaharju,
+Surawicz et al., AHA/ACCF/HRS recommendations for the standardization and interpretation of the
+electrocardiogram, parts III-V, Circulation 119 (2009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..conditions import STATEMENTS
+from ..leads import INDEPENDENT_LEADS, LEADS, twelve_leads
+from .prior import BeatPrior
+from .registration import CLOCK, INTERVALS
+
+_P, _P_END, _QRS, _R, _QRS_END, _T_END = CLOCK[1:7]
+_LEVEL = 3  # samples before QRS whose mean is a lead's zero
+_ST = slice(_QRS_END + 5, _QRS_END + 8)  # about 60 ms after QRS
+_T = slice(_QRS_END + 9, _T_END - 2)
+_Q = slice(_QRS + 1, _QRS + 8)  # the first 30 ms of QRS
+_SEEN = 0.2  # of its height, at which a P wave is seen to begin
+
+_TWELVE = torch.from_numpy(twelve_leads(np.eye(len(INDEPENDENT_LEADS), dtype=np.float32)))
+
+_UPRIGHT = ("I", "II", "V4", "V5", "V6")
+_CONTIGUOUS = (
+    *(("I", "aVL"), ("II", "III"), ("II", "aVF"), ("III", "aVF")),
+    *((f"V{i}", f"V{i + 1}") for i in range(1, 6)),
+)
+
+_STEPS = 12
+_MET = 1e-3
+_FARTHEST = 8.0
+"""Mahalanobis distance beyond which no heart is moved: that of one from the mean of all, in 64 components."""
+
+
+@dataclass(frozen=True)
+class Heart:
+    """What criteria are about, of n hearts.
+
+    Parameters
+    ----------
+    beats : Tensor (n, 12, BEAT)
+        Registered, in mV from the level before QRS.
+    intervals : Tensor (n, 5)
+        In units of 100 ms.
+    rates : Tensor (n,)
+        Beats per minute.
+    """
+
+    beats: Tensor
+    intervals: Tensor
+    rates: Tensor
+
+    @classmethod
+    def of(cls, beats: Tensor, intervals: Tensor, rates: Tensor) -> Self:
+        """Take registered beats ``(n, 8, BEAT)`` and logs of intervals in ms ``(n, 5)``."""
+        level = beats[..., _QRS - _LEVEL : _QRS].mean(dim=2, keepdim=True)
+        return cls(_TWELVE.to(beats) @ (beats - level), intervals.exp() / 100, rates)
+
+    def lead(self, name: str, part: slice = slice(_QRS, _QRS_END + 1)) -> Tensor:
+        """A part of a lead's beat ``(n, m)``, by default QRS."""
+        return self.beats[:, LEADS.index(name), part]
+
+    def r(self, lead: str) -> Tensor:
+        """The highest point of QRS."""
+        return self.lead(lead).amax(dim=1)
+
+    def s(self, lead: str) -> Tensor:
+        """The depth of its lowest point, be it Q or S."""
+        return -self.lead(lead).amin(dim=1)
+
+    def st(self, lead: str) -> Tensor:
+        """The level 60 ms after QRS."""
+        return self.lead(lead, _ST).mean(dim=1)
+
+    def interval(self, name: str) -> Tensor:
+        """One of `INTERVALS`, in 100 ms."""
+        return self.intervals[:, INTERVALS.index(name)]
+
+    def mean_qrs(self, lead: str) -> Tensor:
+        """The mean of QRS over its time."""
+        r, qrs = self.interval("r"), self.interval("qrs")
+        before, after = (
+            self.lead(lead, slice(*ends)).mean(dim=1) for ends in ((_QRS, _R), (_R, _QRS_END + 1))
+        )
+        return (before * r + after * (qrs - r)) / qrs
+
+    def beyond(self, degrees: float) -> Tensor:
+        """How far the mean QRS vector of the frontal plane lies clockwise of an axis, in mV."""
+        # A Goldberger lead is short by the root of 3/4.
+        foot, left = self.mean_qrs("aVF") * 2 / 3**0.5, self.mean_qrs("I")
+        return foot * float(np.cos(np.deg2rad(degrees))) - left * float(np.sin(np.deg2rad(degrees)))
+
+    def seen_pr(self) -> Tensor:
+        """PR from where P is seen to begin, in 100 ms: some P waves rise slowly."""
+        return self.interval("pr") - self._hidden() / (_P_END - _P) * self.interval("p")
+
+    @torch.no_grad()
+    def _hidden(self) -> Tensor:
+        """Samples of P until it has a fifth of its height, in the direction of its top."""
+        waves = self.beats[:, :, _P : _P_END + 1]
+        top = waves.norm(dim=1).argmax(dim=1, keepdim=True)
+        towards = waves.gather(2, top[:, None].expand(-1, len(LEADS), 1))
+        wave = (towards * waves).sum(dim=1)
+        places = torch.arange(wave.shape[1], device=wave.device)
+        lowest = torch.where(places <= top, wave, torch.inf).amin(dim=1, keepdim=True)
+        level = lowest + _SEEN * (wave.gather(1, top) - lowest)
+        return torch.where((wave <= level) & (places <= top), places, 0).amax(dim=1).to(wave.dtype)
+
+
+Lack = Callable[[Heart], Tensor]
+"""Says how much hearts lack to a criterion, ``(n,)``; zero or less where they meet it."""
+
+
+def _all(*lacks: Tensor) -> Tensor:
+    return torch.stack(lacks).amax(dim=0)
+
+
+def _any(*lacks: Tensor) -> Tensor:
+    return torch.stack(lacks).amin(dim=0)
+
+
+def _long_pr(heart: Heart) -> Tensor:
+    return 2.14 - heart.seen_pr()
+
+
+def _long_qt(heart: Heart) -> Tensor:
+    return 4.7 * (60 / heart.rates).sqrt() - heart.interval("qt")
+
+
+def _axis_to_the_right(heart: Heart) -> Tensor:
+    return _all(-heart.beyond(97), heart.beyond(173))
+
+
+def _axis_to_the_left(heart: Heart) -> Tensor:
+    """An axis of -34 to -90 degrees, and rS in II, III or aVF."""
+
+    def rs(lead: str) -> Tensor:
+        r, s = heart.r(lead), heart.s(lead)
+        q = -heart.lead(lead, _Q).amin(dim=1)
+        return _all(0.05 - r, 1.1 * r - s, q - 0.04)
+
+    return _all(heart.beyond(-34), 0.01 - heart.mean_qrs("I"), _any(rs("II"), rs("III"), rs("aVF")))
+
+
+def _low_voltage(heart: Heart) -> Tensor:
+    # Far below 1.5 mV, for noise adds most to small complexes.
+    return torch.stack([heart.r(lead) + heart.s(lead) for lead in ("I", "II", "III")]).sum(dim=0) - 1.25
+
+
+def _voltages(heart: Heart, share: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What is missing to a share of the criteria of Sokolow and Lyon, of Cornell, and of aVL."""
+    lateral = torch.maximum(heart.r("V5"), heart.r("V6"))
+    return (
+        3.5 * share - lateral - heart.s("V1"),
+        2.8 * share - heart.r("aVL") - heart.s("V3"),
+        1.1 * share - heart.r("aVL"),
+    )
+
+
+def _high_voltage(heart: Heart) -> Tensor:
+    return _any(*_voltages(heart, 0.97))
+
+
+def _tall_r_in_v1(heart: Heart) -> Tensor:
+    return _all(1.03 * heart.s("V1") - heart.r("V1"), 0.51 - heart.r("V1"))
+
+
+def _tall_p(heart: Heart) -> Tensor:
+    return 0.29 - heart.lead("II", slice(_P, _P_END + 1)).amax(dim=1)
+
+
+def _st_depressed(heart: Heart) -> Tensor:
+    return _any(*(torch.maximum(heart.st(one), heart.st(next_one)) + 0.065 for one, next_one in _CONTIGUOUS))
+
+
+def _t_inverted(heart: Heart) -> Tensor:
+    """The larger part of T below zero in one of the leads in which it is upright."""
+    t = (heart.lead(lead, _T) for lead in _UPRIGHT)
+    return _any(*(wave.amax(dim=1) + wave.amin(dim=1) + 0.02 for wave in t))
+
+
+def _pathological_q(heart: Heart) -> Tensor:
+    """Q of 30 ms, or QS, of 0.14 mV in two contiguous leads."""
+
+    def q(lead: str) -> Tensor:
+        first = heart.lead(lead, _Q)
+        q = _all(first.amax(dim=1) + 0.02, first.amin(dim=1) + 0.14)
+        return _any(q, _all(heart.r(lead) - 0.01, 0.14 - heart.s(lead)))
+
+    lacks = {lead: q(lead) for lead in LEADS if lead != "aVR"}
+    return _any(*(torch.maximum(lacks[one], lacks[next_one]) for one, next_one in _CONTIGUOUS))
+
+
+def _normal(heart: Heart) -> Tensor:
+    """Normal intervals and axis, ST near zero, no high voltages."""
+    pr, qrs = heart.interval("pr"), heart.interval("qrs")
+    st = (heart.st(lead).abs() - 0.08 for lead in _UPRIGHT)
+    axis = -heart.beyond(-24), heart.beyond(84)
+    return _all(pr - 1.92, 1.28 - pr, qrs - 1.07, *axis, *st, *(-v for v in _voltages(heart, 0.93)))
+
+
+CRITERIA: dict[str, Lack] = {
+    **dict.fromkeys(("1AVB", "LPR"), _long_pr),
+    "LNGQT": _long_qt,
+    "LPFB": _axis_to_the_right,
+    "LAFB": _axis_to_the_left,
+    "LVOLT": _low_voltage,
+    **dict.fromkeys(("LVH", "VCLVH"), _high_voltage),
+    "RVH": _tall_r_in_v1,
+    "RAO/RAE": _tall_p,
+    "STD_": _st_depressed,
+    "INVT": _t_inverted,
+    "QWAVE": _pathological_q,
+    "NORM": _normal,
+}
+"""What there is a criterion for. NORM's counts where nothing else is asked for that has one."""
+
+JUDGED = [STATEMENTS.index(code) for code in CRITERIA]
+DEFINED = JUDGED[:-1]
+"""Numbers of the statements that a measurement defines: those above but for NORM, which rules things out."""
+
+
+def nearest_that_meet(
+    prior: BeatPrior, beats: Tensor, intervals: Tensor, rates: Tensor, statements: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return by which principal components beats are to change to meet criteria, and their intervals.
+
+    Each step goes to the nearest heart that meets the criterion that is missed by most, were it linear
+    (projection onto a half-space, as in Gauss and Newton's method). Statements that contradict each other end
+    in between.
+
+    Parameters
+    ----------
+    prior : BeatPrior
+    beats : Tensor (n, 8, BEAT)
+        Registered, in mV.
+    intervals : Tensor (n, 5)
+        Logs of ms.
+    rates : Tensor (n,)
+        Beats per minute.
+    statements : bool Tensor (n, N_STATEMENTS)
+        Whose criteria are to be met.
+
+    Returns
+    -------
+    Tensor (n, N_COMPONENTS), of unit variance, and Tensor (n, 5)
+    """
+    shown = statements[:, JUDGED]
+    shown[:, -1] &= ~shown[:, :-1].any(dim=1)  # NORM is the last
+    asked = [(lack, rows) for lack, rows in zip(CRITERIA.values(), shown.T, strict=True) if rows.any()]
+    components = beats.new_zeros(len(beats), prior.transfer.spread.shape[0])
+    deviations = torch.zeros_like(intervals)
+    with torch.enable_grad():
+        for _ in range(_STEPS if asked else 0):
+            moved = components.requires_grad_(), deviations.requires_grad_()
+            heart = Heart.of(
+                beats + prior.transfer.residuals(components),
+                intervals + deviations @ prior.interval_spread.T,
+                rates,
+            )
+            lacks = [torch.where(rows, lack(heart), -torch.inf) for lack, rows in asked]
+            most = torch.stack(lacks).amax(dim=0)
+            most = torch.where(most > _MET, most, 0)
+            if not most.any():
+                break
+            slopes = torch.autograd.grad(most.sum(), moved, materialize_grads=True)
+            steepness = torch.cat(slopes, dim=1).square().sum(dim=1, keepdim=True)
+            step = most.detach()[:, None] / steepness.clamp(min=1e-9)
+            components, deviations = (x.detach() - step * s for x, s in zip(moved, slopes, strict=True))
+    far = torch.cat([components, deviations], dim=1).detach().norm(dim=1, keepdim=True)
+    kept = (_FARTHEST / far.clamp(min=1e-9)).clamp(max=1)
+    return kept * components.detach(), intervals + kept * deviations.detach() @ prior.interval_spread.T
