@@ -54,7 +54,7 @@ class Explanation:
     attention : float32 array (s, n_times)
         From 0 to 1: how much the network read the statement's token at each time, the mean over heads,
         layers and steps; 400 ms fine, and one for all leads. The rest was read elsewhere, most of it on a
-        token that is always there.
+        token that is always there. Where PVC had to be asked for again, alone, other tokens were not read.
     """
 
     twin: ECG

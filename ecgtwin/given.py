@@ -25,7 +25,7 @@ from .nn import (
     statement_matrix,
 )
 from .nn.conditioning import carried_residuals
-from .nn.criteria import DEFINED, JUDGED, nearest_that_meet
+from .nn.criteria import JUDGED, WAVES, defined_waves, nearest_that_meet
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
 from .nn.prior import N_COMPONENTS, N_HEART, N_PACING
 from .nn.registration import timed
@@ -176,20 +176,20 @@ def conditioning(
         persons.residuals.new_zeros(len(rates), N_PACING),
         company,
         persons.residuals.new_zeros(len(rates), N_COMPONENTS),
-        torch.zeros_like(rates, dtype=torch.bool),
+        rates.new_zeros(len(rates), len(WAVES), dtype=torch.bool),
     )
 
 
 def by_definition(prior: BeatPrior, given: Conditioning, already: Tensor) -> Conditioning:
-    """Let counterfactual beats and intervals meet the criteria of what is asked for and was not there.
+    """Let counterfactual beats and intervals, once made, meet the criteria of what is asked for and is new.
 
     What a person was recorded with, bool `already` ``(n, N_STATEMENTS)``, twins show as this person does.
-    Beats of pacemakers are not judged.
+    What comes along has no criterion, and beats of pacemakers are not judged.
     """
-    coming = (given.facts[:, :N_STATEMENTS] > 0.5) & ~already & ~given.paced[:, None]
-    if not coming[:, JUDGED].any():
+    new = (statement_matrix(given.conditions) > 0) & ~already & ~given.paced[:, None]
+    if not new[:, JUDGED].any():
         return given
     everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
     beats = given.registered_beats(prior, everybody)
-    towards, intervals = nearest_that_meet(prior, beats, given.intervals, given.rates, coming)
-    return replace(given, towards=towards, intervals=intervals, defined=coming[:, DEFINED].any(dim=1))
+    towards, intervals = nearest_that_meet(prior, beats, given.intervals, given.rates, new)
+    return replace(given, towards=towards, intervals=intervals, defined=defined_waves(new))

@@ -199,7 +199,7 @@ class Persons:
 
     @property
     def shown(self) -> Tensor:
-        """Statements that they were recorded with, bool ``(n, N_STATEMENTS)``; of nobody none."""
+        """Statements they were recorded with, as far as known or guessed, bool ``(n, N_STATEMENTS)``."""
         return (self.own[:, :N_STATEMENTS] > 0.5) & self.rates.isfinite()[:, None]
 
     @classmethod

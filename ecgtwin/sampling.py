@@ -33,8 +33,10 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
 
 _PVC = STATEMENTS.index("PVC")
-_QRS, _EDGE = (BEFORE - 12, BEFORE + 18), 6
-"""Samples of a beat that hold QRS, and over which it comes and goes."""
+_PVC_ALONE = [STATEMENTS.index(code) + 1 for code in ("PVC", "AFIB", "AFLT")]
+"""Numbers of statements, as `ConditionArrays` has them."""
+_WAVES, _EDGE = ((-6, BEFORE - 6), (BEFORE - 12, BEFORE + 18), (BEFORE + 12, BEAT + 6)), 6
+"""Samples of a beat that hold P, QRS, and ST with T, and over which these come and go."""
 
 WINDOW, HOP = NATIVE_LENGTH, 800
 """Samples that the flow sees at once in a long twin, and from one window to the next."""
@@ -161,11 +163,15 @@ def draw_shown(
 
 
 def asked_for_pvc(given: Conditioning) -> Conditioning:
-    """Return what the flow is given, asked for PVC alone: of all else it is told by the beats it is shown."""
+    """Return what the flow is given, asked for PVC and for fibrillating atria alone.
+
+    Of all else it is told by the beats that it is shown.
+    """
     numbers = given.conditions.statements
-    kept = F.pad(numbers == _PVC + 1, (0, 3), value=True)
+    kept = torch.isin(numbers, torch.tensor(_PVC_ALONE, device=numbers.device))
     company = torch.maximum(given.company, statement_matrix(given.conditions))
-    return replace(given, conditions=given.conditions.keep(kept), company=company)
+    conditions = given.conditions.keep(F.pad(kept, (0, 3), value=True))
+    return replace(given, conditions=conditions, company=company)
 
 
 @torch.no_grad()
@@ -263,14 +269,15 @@ def counterfactual_beats(
 
     The flow and what is expected of the person each tell the typical beat under the condition, with errors of
     their own. Of nobody, and of leads that the reference lacks, nothing is expected but the mean. Where a
-    measurement defines what is asked for, QRS is the counterfactual one, which meets its criterion.
+    measurement defines a wave, this is the counterfactual one, which meets the criterion.
     """
     everybody = torch.ones(len(given), dtype=torch.bool, device=given.rates.device)
     known = given.residuals.any(dim=2, keepdim=True)
     place = torch.arange(BEAT, device=given.rates.device)
-    of_qrs = torch.minimum(place - _QRS[0], _QRS[1] - place).div(_EDGE).clamp(0, 1)
+    waves = [torch.minimum(place - first, last - place).div(_EDGE).clamp(0, 1) for first, last in _WAVES]
+    kept_to = (given.defined[:, :, None] * torch.stack(waves)).amax(dim=1) * known.all(dim=1)
     usual = settings["counterfactual_share"]
-    share = usual + (1 - usual) * of_qrs * given.defined[:, None, None]
+    share = (usual + (1 - usual) * kept_to)[:, None]
     share = share * min(settings["person_scale"], 1.0)
     return sharpened(given.beats(networks.prior, everybody)), known.float() * share
 

@@ -54,7 +54,7 @@ def twin(tiny):
         torch.zeros(1, N_PACING),
         torch.zeros(1, N_STATEMENTS),
         torch.zeros(1, N_COMPONENTS),
-        torch.zeros(1, dtype=torch.bool),
+        torch.zeros(1, 3, dtype=torch.bool),
     )
     return given, beat
 

@@ -10,11 +10,12 @@ from ecgtwin.delineation import delineate
 from ecgtwin.given import by_definition, conditioning, draw_rhythms
 from ecgtwin.metrics import RULES, meets
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, open_facts
-from ecgtwin.nn.criteria import CRITERIA, Heart, nearest_that_meet
+from ecgtwin.nn.criteria import CRITERIA, WAVES, Heart, nearest_that_meet
 from ecgtwin.nn.peaks import as_peaks
 from ecgtwin.nn.prior import N_HEART
 from ecgtwin.recordings import Persons
-from ecgtwin.rhythm import Beats
+from ecgtwin.rhythm import BEFORE, Beats
+from ecgtwin.sampling import counterfactual_beats
 
 N = 64
 
@@ -35,12 +36,13 @@ def hearts(prior, statements, n=N, seed=0):
 
 
 def lack(code, beats, intervals, rates):
-    return CRITERIA[code](Heart.of(beats, intervals, rates))
+    return CRITERIA[code].lack(Heart.of(beats, intervals, rates))
 
 
 def test_each_criterion_is_that_of_a_rule():
     assert set(CRITERIA) <= set(RULES)
     assert list(CRITERIA)[-1] == "NORM"
+    assert {one.wave for one in CRITERIA.values()} == {None, *WAVES}
 
 
 @pytest.mark.parametrize("code", CRITERIA)
@@ -123,8 +125,8 @@ def test_a_heart_is_measured_as_recordings_are(bundled):
 
 def test_twins_show_what_a_measurement_defines(bundled):
     reference = load_example()
-    for code in ("LPFB", "LAFB", "LVOLT", "RVH", "1AVB", "VCLVH"):
-        twins = bundled.sample(reference, code, n_samples=8, random_state=0)
+    for code in ("LPFB", "LAFB", "LVOLT", "RVH", "1AVB", "VCLVH", "STD_", "INVT", "RAO/RAE"):
+        twins = bundled.sample(reference, f"{code}, SR", n_samples=8, random_state=0)
         assert meets(twins, code, reference.sampling_rate).mean() >= 0.75, code
 
 
@@ -139,10 +141,50 @@ def test_what_was_there_before_and_pacemakers_are_not_judged(bundled):
     assert not drawn.defined.any()
     drawn = draw_rhythms(networks, person, [Condition.parse("LPFB, SR")], [(0, 0)])
     assert drawn.towards.any()
-    assert drawn.defined.all()
+    assert drawn.defined.tolist() == [[False, True, False]]
     drawn = draw_rhythms(networks, person, [Condition.parse("LPFB, PACE")], [(0, 0)])
     assert not drawn.towards.any()
     assert not drawn.defined.any()
+
+
+@torch.no_grad()
+def test_an_axis_is_that_of_a_vector_that_is_there(bundled):
+    """People with an axis far to the left, asked for one to the right."""
+    prior = bundled.networks_.prior
+    beats, intervals, rates, _ = hearts(prior, ("LAFB", "SR"))
+    shown = torch.zeros(N, N_STATEMENTS, dtype=torch.bool)
+    shown[:, STATEMENTS.index("LPFB")] = True
+    moved, new = nearest_that_meet(prior, beats, intervals, rates, shown)
+    heart = Heart.of(beats + prior.transfer.residuals(moved), new, rates)
+    assert (torch.hypot(heart.mean_qrs("I"), heart.mean_qrs("aVF")) > 0.03).all()
+
+
+@torch.no_grad()
+def test_a_rate_that_is_not_known_counts_as_usual(bundled):
+    prior = bundled.networks_.prior
+    beats, intervals, rates, shown = hearts(prior, ("LNGQT", "SR"), 8)
+    rates[:2] = torch.nan
+    for found in nearest_that_meet(prior, beats, intervals, rates, shown):
+        assert found.isfinite().all()
+
+
+@torch.no_grad()
+def test_what_comes_along_has_no_criterion(bundled):
+    networks, ecg = bundled.networks_, load_example()
+    person = Persons.pooled(networks, [ecg])
+    drawn = draw_rhythms(networks, person, [Condition("LOWT")], [(0, 0)])  # half of these are STD_ too
+    assert drawn.company.any()
+    assert not drawn.towards.any()
+
+
+@torch.no_grad()
+def test_where_leads_are_missing_the_flow_has_its_share(bundled):
+    networks, settings = bundled.networks_, bundled.sampling_
+    for leads, least in ((None, 1.0), (["I", "II"], settings["counterfactual_share"])):
+        ecg = load_example() if leads is None else load_example().select(leads)
+        drawn = draw_rhythms(networks, Persons.pooled(networks, [ecg]), [Condition("LVOLT")], [(0, 0)])
+        _, shares = counterfactual_beats(networks, drawn, settings)
+        assert float(shares[0, 0, BEFORE]) == pytest.approx(least)
 
 
 @torch.no_grad()

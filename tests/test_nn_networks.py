@@ -201,7 +201,7 @@ def test_networks_stay_on_their_device():
         torch.zeros(2, N_PACING),
         torch.zeros(2, N_STATEMENTS),
         torch.zeros(2, N_COMPONENTS),
-        torch.zeros(2, dtype=torch.bool),
+        torch.zeros(2, 3, dtype=torch.bool),
     ).to("meta")
     x, time = torch.zeros(2, width, 100, device="meta"), torch.zeros(2, device="meta")
 

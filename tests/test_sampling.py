@@ -1,7 +1,7 @@
 """What a twin's flow is given: the person, and a rhythm of the twin's own."""
 
 import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -355,10 +355,19 @@ def test_pacemakers_pace_at_places_of_their_own():
     assert np.std(axes) > 20
 
 
-def test_the_flow_is_asked_for_pvc_alone_and_beats_stay_those_of_all_that_is_asked_for(tiny, ecgs):
+@pytest.mark.parametrize(("asked", "kept"), [("PVC, IMI, SR", {"PVC"}), ("PVC, LVH, AFIB", {"PVC", "AFIB"})])
+def test_the_flow_is_asked_for_pvc_alone_and_beats_stay_those_of_all_that_is_asked_for(
+    tiny, ecgs, asked, kept
+):
     networks, everyone = tiny.networks_, persons(tiny, ecgs)
-    given = draw_rhythms(networks, everyone, [Condition.parse("PVC, IMI, SR", age=70)] * 3, row_seeds(0, 3))
+    given = draw_rhythms(networks, everyone, [Condition.parse(asked, age=70)] * 3, row_seeds(0, 3))
     alone = asked_for_pvc(given)
-    assert statement_matrix(alone.conditions).sum(dim=0).nonzero()[:, 0].tolist() == [STATEMENTS.index("PVC")]
+    table = statement_matrix(alone.conditions).any(dim=0).tolist()
+    assert {code for code, there in zip(STATEMENTS, table, strict=True) if there} == kept
     assert torch.equal(alone.conditions.age, given.conditions.age)
     assert torch.equal(alone.facts, given.facts)
+    # As without PVC, where no statement is left.
+    numbers = given.conditions.statements
+    without = replace(given.conditions, statements=numbers * (numbers != STATEMENTS.index("PVC") + 1))
+    without = replace(given, conditions=without)
+    assert torch.equal(asked_for_pvc(without).facts, without.facts)

@@ -56,8 +56,8 @@ class Conditioning:
         Statements that are not asked for, from 0 to 1: how much they come along.
     towards : Tensor (n, N_COMPONENTS)
         Principal components that counterfactual beats change by, to meet the criteria of what is asked for.
-    defined : bool Tensor (n,)
-        Whether a measurement defines a statement that is asked for.
+    defined : bool Tensor (n, 3)
+        Which waves, P, QRS and ST with T, a measurement defines under what is asked for.
     """
 
     conditions: ConditionArrays
@@ -181,11 +181,11 @@ def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:
 def open_facts(asked: Tensor, fallback: Tensor, company: Tensor | None = None) -> Tensor:
     """Fill what facts ``(n, N_FACTS)`` leave open: statements where there is none at all, age and sex.
 
-    Where there are some, `company` ``(n, N_STATEMENTS)`` comes along.
+    The statements of `company` ``(n, N_STATEMENTS)`` come along, and count.
     """
     shown = asked[:, :N_STATEMENTS]
-    told = shown.any(dim=1, keepdim=True)
     shown = shown if company is None else torch.maximum(shown, company)
+    told = shown.any(dim=1, keepdim=True)
     statements = torch.where(told, shown, fallback[:, :N_STATEMENTS])
     others = asked[:, N_STATEMENTS:]
     others = torch.where(others.isnan(), fallback[:, N_STATEMENTS:], others)

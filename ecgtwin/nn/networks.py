@@ -46,6 +46,12 @@ class TwinNetworks(nn.Module):
 
     def tell(self, given: Conditioning, has_condition: Tensor, has_person: Tensor) -> Told:
         """Tell the denoiser of twins, conditions and persons only where bool ``(n,)`` say so."""
-        given = replace(given, conditions=given.conditions.keep(has_condition[:, None]))
+        told = has_condition[:, None]
+        given = replace(
+            given,
+            conditions=given.conditions.keep(told),
+            company=given.company * told,
+            towards=given.towards * told,
+        )
         context = given.context(self.autoencoder, self.prior, has_person)
         return self.denoiser.tell(given.bases, has_person, given.conditions, context)

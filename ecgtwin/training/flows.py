@@ -24,6 +24,7 @@ from ..nn import (
     facts_of,
     open_facts,
 )
+from ..nn.criteria import WAVES
 from ..nn.peaks import as_peaks, beat_offsets, rhythm_channels
 from ..nn.prior import N_COMPONENTS, N_PACING
 from .contrast import base_vectors, eight_of, lead_masks
@@ -151,7 +152,7 @@ class FlowData:
             self.rates.new_zeros(n, N_PACING),
             self.rates.new_zeros(n, N_STATEMENTS),
             self.rates.new_zeros(n, N_COMPONENTS),
-            torch.zeros_like(has_person),
+            has_person.new_zeros(n, len(WAVES)),
         )
         context = given.context(self.networks.autoencoder, self.networks.prior, has_person)
         return Drawn(self.latents[own], Asked(given, has_person, context))
