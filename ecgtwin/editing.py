@@ -345,8 +345,7 @@ def difference(
         # The recording's beats stay, and with them all that is the person's own.
         given = replace(given, intervals=intervals, own=open_facts(facts_of(asked), given.own))
         already = given.facts[:1, :N_STATEMENTS] > 0.5
-        towards = by_definition(networks.prior, given, already.expand(2, -1)).towards
-        given = replace(given, towards=towards)
+        given = replace(given, towards=by_definition(networks.prior, given, already).towards)
         expected, shares = counterfactual_beats(networks, given, settings)
         window = np.zeros((8, size), dtype=np.float32)
         seen = min(size, length - start)

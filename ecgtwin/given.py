@@ -25,9 +25,9 @@ from .nn import (
     statement_matrix,
 )
 from .nn.conditioning import carried_residuals
-from .nn.criteria import JUDGED, WAVES, defined_waves, nearest_that_meet
+from .nn.criteria import JUDGED, defined_waves, nearest_that_meet
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
-from .nn.prior import N_COMPONENTS, N_HEART, N_PACING
+from .nn.prior import N_HEART, N_PACING
 from .nn.registration import timed
 from .nn.tokens import N_STATEMENTS
 from .recordings import Persons
@@ -160,11 +160,9 @@ def conditioning(
 ) -> Conditioning:
     """Return what a flow is given of persons, conditions and R peaks, as `ecgtwin.nn.peaks` has them."""
     rates = mean_rates(peaks)
-    if company is None:
-        company = persons.own.new_zeros(len(rates), N_STATEMENTS)
     facts = open_facts(facts_of(asked), persons.own, company)
     kept = prior.kept_intervals(persons.own_intervals, persons.own, persons.rates, facts, rates)
-    return Conditioning(
+    given = Conditioning.plain(
         asked,
         persons.bases,
         persons.residuals,
@@ -173,18 +171,15 @@ def conditioning(
         prior.intervals(facts, rates) + kept,
         beat_offsets(peaks, length),
         rhythm_channels(peaks, length),
-        persons.residuals.new_zeros(len(rates), N_PACING),
-        company,
-        persons.residuals.new_zeros(len(rates), N_COMPONENTS),
-        rates.new_zeros(len(rates), len(WAVES), dtype=torch.bool),
     )
+    return given if company is None else replace(given, company=company)
 
 
 def by_definition(prior: BeatPrior, given: Conditioning, already: Tensor) -> Conditioning:
     """Let counterfactual beats and intervals, once made, meet the criteria of what is asked for and is new.
 
-    What a person was recorded with, bool `already` ``(n, N_STATEMENTS)``, twins show as this person does.
-    What comes along has no criterion, and beats of pacemakers are not judged.
+    What a person was recorded with, bool `already` ``(n or 1, N_STATEMENTS)``, twins show as this person
+    does. What comes along has no criterion, and beats of pacemakers are not judged.
     """
     new = (statement_matrix(given.conditions) > 0) & ~already & ~given.paced[:, None]
     if not new[:, JUDGED].any():

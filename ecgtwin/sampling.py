@@ -23,6 +23,7 @@ from .given import TRIES, conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, has_ectopic_beat, steady_beats, usual_beats, with_typical_beat
 from .leads import independent_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions, statement_matrix
+from .nn.conditioning import NO_P_WAVE
 from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
@@ -33,7 +34,7 @@ PROBE_TIMES = np.linspace(0.1, 0.8, 8)
 """Times of the flow at which a recording's denoising error is taken."""
 
 _PVC = STATEMENTS.index("PVC")
-_PVC_ALONE = [STATEMENTS.index(code) + 1 for code in ("PVC", "AFIB", "AFLT")]
+_PVC_ALONE = [number + 1 for number in (_PVC, *NO_P_WAVE)]
 """Numbers of statements, as `ConditionArrays` has them."""
 _WAVES, _EDGE = ((-6, BEFORE - 6), (BEFORE - 12, BEFORE + 18), (BEFORE + 12, BEAT + 6)), 6
 """Samples of a beat that hold P, QRS, and ST with T, and over which these come and go."""

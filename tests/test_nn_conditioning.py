@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ecgtwin.conditions import Condition
-from ecgtwin.nn import N_STATEMENTS, Conditioning, encode_conditions, facts_of
+from ecgtwin.nn import Conditioning, encode_conditions, facts_of
 from ecgtwin.nn.conditioning import carried_residuals, of_a_beat, of_waves
 from ecgtwin.nn.peaks import N_CHANNELS, as_peaks, beat_offsets, rhythm_channels
-from ecgtwin.nn.prior import N_COMPONENTS, N_FACTS, N_PACING, replay
+from ecgtwin.nn.prior import N_FACTS, N_PACING, replay
 from ecgtwin.nn.registration import timed
 from ecgtwin.rhythm import BEAT, BEFORE
 
@@ -42,7 +42,7 @@ def twin(tiny):
     conditions = encode_conditions([Condition(statements="CLBBB")])
     beat = torch.randn(1, 8, BEAT, generator=torch.Generator().manual_seed(0))
     own = torch.where(facts_of(conditions).isnan(), prior.usual, facts_of(conditions))
-    given = Conditioning(
+    given = Conditioning.plain(
         conditions,
         torch.nn.functional.normalize(torch.ones(1, 16)),
         beat - prior(own, rate),
@@ -51,10 +51,6 @@ def twin(tiny):
         torch.tensor([MS]).log(),
         beat_offsets(as_peaks([peaks]), 1000),
         rhythm_channels(as_peaks([peaks]), 1000),
-        torch.zeros(1, N_PACING),
-        torch.zeros(1, N_STATEMENTS),
-        torch.zeros(1, N_COMPONENTS),
-        torch.zeros(1, 3, dtype=torch.bool),
     )
     return given, beat
 

@@ -1,6 +1,7 @@
 """Statements that a measurement defines: hearts that meet their criteria, at the least change."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,6 +34,12 @@ def hearts(prior, statements, n=N, seed=0):
     rates = torch.full((n,), 72.0)
     beats = prior(facts, rates) + residuals
     return beats, prior.intervals(facts, rates) + own, rates, facts[:, :N_STATEMENTS] > 0.5
+
+
+def recorded(networks, statements):
+    """The person of the example, said to be recorded with statements."""
+    shown = Condition.parse(statements)
+    return Persons.pooled(networks, [replace(load_example(), condition=shown)])
 
 
 def lack(code, beats, intervals, rates):
@@ -107,7 +114,7 @@ def test_a_heart_is_measured_as_recordings_are(bundled):
     native, _ = ecg.native()
     found, measured = Beats.of(native[None], [ecg.native_peaks]), delineate(native, 100.0)
     prior = bundled.networks_.prior
-    person = Persons.of(bundled.networks_, native[None], np.ones((1, 12), dtype=bool), [ecg.condition])
+    person = Persons.pooled(bundled.networks_, [ecg])
     with torch.no_grad():
         beat = prior(person.own, person.rates) + person.residuals
         heart = Heart.of(beat, torch.from_numpy(found.intervals), person.rates)
@@ -132,10 +139,8 @@ def test_twins_show_what_a_measurement_defines(bundled):
 
 @torch.no_grad()
 def test_what_was_there_before_and_pacemakers_are_not_judged(bundled):
-    networks, ecg = bundled.networks_, load_example()
-    native, _ = ecg.native()
-    everywhere = np.ones((1, 12), dtype=bool)
-    person = Persons.of(networks, native[None], everywhere, [Condition.parse("LVOLT, SR")])
+    networks = bundled.networks_
+    person = recorded(networks, "LVOLT, SR")
     drawn = draw_rhythms(networks, person, [Condition.parse("LVOLT, SR")], [(0, 0)])
     assert not drawn.towards.any()
     assert not drawn.defined.any()
@@ -170,9 +175,10 @@ def test_a_rate_that_is_not_known_counts_as_usual(bundled):
 
 @torch.no_grad()
 def test_what_comes_along_has_no_criterion(bundled):
-    networks, ecg = bundled.networks_, load_example()
-    person = Persons.pooled(networks, [ecg])
-    drawn = draw_rhythms(networks, person, [Condition("LOWT")], [(0, 0)])  # half of these are STD_ too
+    networks = bundled.networks_
+    drawn = draw_rhythms(
+        networks, recorded(networks, "NORM, SR"), [Condition("LOWT")], [(0, 0)]
+    )  # half of these are STD_ too
     assert drawn.company.any()
     assert not drawn.towards.any()
 
@@ -190,8 +196,7 @@ def test_where_leads_are_missing_the_flow_has_its_share(bundled):
 @torch.no_grad()
 def test_statements_that_are_left_out_have_no_criterion(bundled):
     networks, ecg = bundled.networks_, load_example()
-    native, _ = ecg.native()
-    person = Persons.of(networks, native[None], np.ones((1, 12), dtype=bool), [Condition.parse("NORM, SR")])
+    person = recorded(networks, "NORM, SR")
     sides = encode_conditions([Condition.parse("LPFB, IMI, SR"), Condition.parse("IMI, SR")])
     peaks = as_peaks([ecg.native_peaks] * 2)
     given = conditioning(networks.prior, person.repeat(2), sides, peaks)

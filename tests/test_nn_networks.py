@@ -11,7 +11,6 @@ from ecgtwin.diffusion import guided
 from ecgtwin.leads import independent_leads
 from ecgtwin.nn import (
     ARCHITECTURES,
-    N_STATEMENTS,
     Architecture,
     Conditioning,
     Denoiser,
@@ -23,7 +22,7 @@ from ecgtwin.nn import (
 from ecgtwin.nn import denoiser as nn_denoiser
 from ecgtwin.nn import prior as nn_prior
 from ecgtwin.nn.peaks import N_CHANNELS, beat_offsets, mean_rates, peaks_at, rhythm_channels
-from ecgtwin.nn.prior import N_COMPONENTS, N_FACTS, N_PACING
+from ecgtwin.nn.prior import N_FACTS
 from ecgtwin.rhythm import BEAT
 
 
@@ -189,7 +188,7 @@ def test_networks_stay_on_their_device():
     networks = TwinNetworks(ARCHITECTURES["tiny"]).to("meta")
     width, persons = networks.architecture.latent_dim, torch.ones(2, dtype=torch.bool, device="meta")
     conditions = encode_conditions([Condition.parse("PVC", age=50), Condition.parse("AFIB, LVH")]).to("meta")
-    what = Conditioning(
+    what = Conditioning.plain(
         conditions,
         torch.zeros(2, networks.architecture.base_dim),
         torch.zeros(2, 8, BEAT),
@@ -198,10 +197,6 @@ def test_networks_stay_on_their_device():
         torch.zeros(2, 5),
         torch.zeros(2, 1000, dtype=torch.int16),
         torch.zeros(2, N_CHANNELS, 100),
-        torch.zeros(2, N_PACING),
-        torch.zeros(2, N_STATEMENTS),
-        torch.zeros(2, N_COMPONENTS),
-        torch.zeros(2, 3, dtype=torch.bool),
     ).to("meta")
     x, time = torch.zeros(2, width, 100, device="meta"), torch.zeros(2, device="meta")
 

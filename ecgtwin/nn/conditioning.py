@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from ..conditions import STATEMENTS
 from .autoencoder import PatchAutoencoder
-from .prior import PACED, BeatPrior, facts_of, replay
+from .prior import N_COMPONENTS, N_PACING, N_WAVES, PACED, BeatPrior, facts_of, replay
 from .registration import CLOCK, QRS_ONSET, timed
 from .tokens import N_STATEMENTS, ConditionArrays
 
-_NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
+NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
 _SINUS = [STATEMENTS.index(code) for code in ("SR", "SARRH", "SBRAD", "STACH")]
 _ECTOPIC = [STATEMENTS.index(code) for code in ("PAC", "PVC", "BIGU", "TRIGU", "PRC(S)")]
 """What is said of when the heart beats, and cannot be seen in a typical beat."""
@@ -72,6 +73,35 @@ class Conditioning:
     company: Tensor
     towards: Tensor
     defined: Tensor
+
+    @classmethod
+    def plain(
+        cls,
+        conditions: ConditionArrays,
+        bases: Tensor,
+        residuals: Tensor,
+        own: Tensor,
+        rates: Tensor,
+        intervals: Tensor,
+        offsets: Tensor,
+        rhythm: Tensor,
+    ) -> Self:
+        """Return what twins are to be where nothing is paced anew, comes along or is brought to criteria."""
+        n = len(rates)
+        return cls(
+            conditions,
+            bases,
+            residuals,
+            own,
+            rates,
+            intervals,
+            offsets,
+            rhythm,
+            pacing=rates.new_zeros(n, N_PACING),
+            company=rates.new_zeros(n, N_STATEMENTS),
+            towards=rates.new_zeros(n, N_COMPONENTS),
+            defined=rates.new_zeros(n, N_WAVES, dtype=torch.bool),
+        )
 
     def __len__(self) -> int:
         return len(self.rates)
@@ -173,7 +203,7 @@ def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:
 
     Fibrillating or fluttering atria have none, so there is none for a person to keep.
     """
-    silent = (facts[:, _NO_P_WAVE] > 0.5).any(dim=1)
+    silent = (facts[:, NO_P_WAVE] > 0.5).any(dim=1)
     before_qrs = torch.arange(residuals.shape[-1], device=residuals.device) < QRS_ONSET
     return residuals * ~(silent[:, None, None] & before_qrs)
 

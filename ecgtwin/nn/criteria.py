@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..conditions import STATEMENTS
 from ..leads import INDEPENDENT_LEADS, LEADS, twelve_leads
-from .prior import BeatPrior
+from .prior import N_COMPONENTS, BeatPrior
 from .registration import CLOCK, INTERVALS
 
 _P, _P_END, _QRS, _R, _QRS_END, _T_END = CLOCK[1:7]
@@ -300,7 +300,7 @@ def nearest_that_meet(
     shown = statements[:, JUDGED]
     shown[:, -1] &= ~shown[:, :-1].any(dim=1)  # NORM is the last
     asked = [(one.lack, rows) for one, rows in zip(CRITERIA.values(), shown.T, strict=True) if rows.any()]
-    components = beats.new_zeros(len(beats), prior.transfer.spread.shape[0])
+    components = beats.new_zeros(len(beats), N_COMPONENTS)
     deviations = torch.zeros_like(intervals)
     with torch.enable_grad():
         for _ in range(_STEPS if asked else 0):

@@ -24,9 +24,7 @@ from ..nn import (
     facts_of,
     open_facts,
 )
-from ..nn.criteria import WAVES
 from ..nn.peaks import as_peaks, beat_offsets, rhythm_channels
-from ..nn.prior import N_COMPONENTS, N_PACING
 from .contrast import base_vectors, eight_of, lead_masks
 from .data import TrainingData, step_generators
 from .graphs import Asked, Evaluations
@@ -140,7 +138,7 @@ class FlowData:
         residuals = self.references.residuals[seen, of]
         mistaken = self._mistaken(self.rates[of], rng) * residuals.any(dim=2, keepdim=True)
         conditions, has_person = draw_dropped(self.conditions[own], rng)
-        given = Conditioning(
+        given = Conditioning.plain(
             conditions,
             self.references.bases[seen, of],
             residuals + mistaken,
@@ -149,10 +147,6 @@ class FlowData:
             self.intervals[own],
             self.offsets[own],
             self.rhythm[own],
-            self.rates.new_zeros(n, N_PACING),
-            self.rates.new_zeros(n, N_STATEMENTS),
-            self.rates.new_zeros(n, N_COMPONENTS),
-            has_person.new_zeros(n, len(WAVES)),
         )
         context = given.context(self.networks.autoencoder, self.networks.prior, has_person)
         return Drawn(self.latents[own], Asked(given, has_person, context))
