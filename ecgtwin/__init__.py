@@ -7,9 +7,10 @@ from .classifier import TwinAugmentedClassifier
 from .comparison import plot_beats, plot_series
 from .conditions import Condition
 from .datasets import load_example, load_ptbxl, load_wfdb_folder
-from .ecg import ECG, as_ecg, read_ecg, read_windows, write_ecg
+from .ecg import ECG
 from .exceptions import CheckpointError, ConditionError, InputError, QualityWarning
 from .extractor import IndividualBaseExtractor
+from .formats import as_ecg, read_ecg, read_windows, write_ecg
 from .generator import ECGTwinGenerator
 from .leads import lead_residual
 from .plotting import plot_ecg, plot_twins

@@ -137,7 +137,7 @@ def _sample(args: argparse.Namespace) -> None:
     import warnings
 
     from .datasets import load_example
-    from .ecg import write_ecg
+    from .formats import write_ecg
     from .generator import ECGTwinGenerator
     from .leads import LEADS, lead_residual
     from .plotting import plot_twins
@@ -185,7 +185,7 @@ def _edit(args: argparse.Namespace) -> None:
 
     from .comparison import plot_series
     from .datasets import load_example
-    from .ecg import read_ecg, write_ecg
+    from .formats import read_ecg, write_ecg
     from .generator import ECGTwinGenerator
 
     recording = load_example() if args.recording == "example" else read_ecg(args.recording)

@@ -22,11 +22,12 @@ from tqdm.auto import tqdm
 
 from .conditions import Condition
 from .diffusion import row_seeds
-from .ecg import MIN_SECONDS, check_rate
+from .ecg import check_rate
 from .exceptions import InputError
 from .generator import ECGTwinGenerator
 from .leads import LEADS
 from .pretrained import WEIGHTS
+from .quality import MIN_SECONDS
 from .recordings import as_conditions, as_references, native_batches, person_names, warn_of_content
 from .request import MAX_SECONDS
 from .resampling import (

@@ -16,7 +16,8 @@ import torch
 from . import __version__
 from .datasets import load_example
 from .diffusion import row_seeds
-from .ecg import as_ecg, check_reference
+from .ecg import check_reference
+from .formats import as_ecg
 from .generator import ECGTwinGenerator
 from .given import draw_rhythms
 from .leads import twelve_leads

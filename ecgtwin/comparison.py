@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beats import r_peaks
-from .ecg import ECG, NATIVE_RATE, as_ecg
+from .ecg import ECG, NATIVE_RATE
 from .exceptions import InputError
+from .formats import as_ecg
 from .leads import LEADS, lead_names
 from .plotting import MM_PER_MILLIVOLT, MM_PER_SECOND, Strip, as_twins, draw_strips, header, paper_limits
 from .rhythm import typical_beat

@@ -16,8 +16,9 @@ from sklearn.utils import Bunch
 
 from .beats import heart_rate
 from .conditions import HEART_RATE_RANGE, Condition
-from .ecg import ECG, check_rate, read_ecg, read_windows, reason_to_refuse
+from .ecg import ECG, check_rate, reason_to_refuse
 from .exceptions import InputError, QualityWarning
+from .formats import read_ecg, read_windows
 from .leads import LEADS, lead_name, of_length
 from .memory import check_fits
 

@@ -15,8 +15,9 @@ from .beats import mean_rate
 from .conditions import STATEMENTS, Condition, statement_table, with_person_of
 from .delineation import Delineation, delineate
 from .diffusion import heun, row_uniforms
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC, as_ecg, check_reference, marked
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_reference
 from .exceptions import InputError, QualityWarning, shown
+from .formats import SYNTHETIC, as_ecg, marked
 from .given import by_definition, conditioning
 from .heartbeats import Places, steady_beats, usual_beats, with_typical_beat
 from .leads import LEADS, independent_leads, of_length, resample, twelve_leads

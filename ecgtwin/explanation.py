@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from .conditions import Condition
 from .diffusion import SAMPLERS, row_noise, time_grid
-from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, SYNTHETIC
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError
+from .formats import SYNTHETIC
 from .given import by_definition, conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, usual_beats, with_typical_beat
 from .nn import ConditionArrays, TwinNetworks, in_full

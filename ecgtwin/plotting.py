@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .ecg import ECG, as_ecg
+from .ecg import ECG
 from .exceptions import InputError
+from .formats import as_ecg
 from .leads import LEADS, lead_name
 
 if TYPE_CHECKING:

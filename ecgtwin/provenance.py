@@ -12,9 +12,10 @@ import numpy as np
 
 from .card import NOT_FOR_DIAGNOSIS
 from .conditions import Condition
-from .ecg import ECG, SYNTHETIC, marked
+from .ecg import ECG
 from .exceptions import InputError
 from .files import write_whole
+from .formats import SYNTHETIC, marked
 from .leads import LEADS
 
 

@@ -18,22 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .conditions import Condition, with_person_of
-from .ecg import (
-    ECG,
-    MIN_SECONDS,
-    NATIVE_LENGTH,
-    NATIVE_RATE,
-    as_ecg,
-    check_rate,
-    check_reference,
-    read_windows,
-    reason_to_refuse,
-    record_seconds,
-)
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE, check_rate, check_reference, reason_to_refuse
 from .exceptions import InputError, QualityWarning, shown
+from .formats import as_ecg, read_windows, record_seconds
 from .leads import INDEPENDENT_LEADS, LEADS, complete_leads, lead_residual, resample
 from .nn import N_STATEMENTS, TwinNetworks, facts_of, in_full, open_facts
-from .quality import MAX_MILLIVOLTS, content_counts, flat_leads, without_wander
+from .quality import MAX_MILLIVOLTS, MIN_SECONDS, content_counts, flat_leads, without_wander
 from .rhythm import Beats
 from .training import TrainingData, base_vectors, known_leads
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from .conditions import Condition, with_person_of
 from .diffusion import row_seeds
-from .ecg import ECG, MIN_SECONDS, NATIVE_LENGTH, NATIVE_RATE
+from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError, QualityWarning, shown
 from .leads import LEADS
 from .memory import check_fits
+from .quality import MIN_SECONDS
 from .recordings import as_references, check_count
 
 USUAL_STEPS, USUAL_SCALE = 1000, 20.0

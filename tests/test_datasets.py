@@ -11,8 +11,8 @@ from conftest import REAL_DATA
 
 from ecgtwin.conditions import Condition
 from ecgtwin.datasets import example_path, load_example, load_ptbxl, load_wfdb_folder
-from ecgtwin.ecg import as_ecg, read_ecg
 from ecgtwin.exceptions import InputError, QualityWarning
+from ecgtwin.formats import as_ecg, read_ecg
 from ecgtwin.leads import LEADS, lead_residual
 from ecgtwin.simulate import make_ecgs
 

@@ -16,7 +16,7 @@ from ecgtwin import (
     load_example,
 )
 from ecgtwin.beats import r_peaks
-from ecgtwin.ecg import RECORDED
+from ecgtwin.formats import RECORDED
 from ecgtwin.metrics import delineate, meets
 
 

@@ -17,6 +17,7 @@ ORDER = [
     ["alignment", "headers"],
     ["quality", "delineation"],
     ["ecg"],
+    ["formats"],
     ["simulate", "datasets", "rhythm", "provenance", "resampling", "retiming", "electrodes"],
     ["nn", "heartbeats"],
     ["diffusion"],
