@@ -16,7 +16,7 @@ from .diffusion import SAMPLERS, row_noise, time_grid
 from .ecg import ECG, NATIVE_LENGTH, NATIVE_RATE
 from .exceptions import InputError
 from .formats import SYNTHETIC
-from .given import by_definition, conditioning, draw_rhythms, whom_to_draw
+from .given import by_definition, conditioning, draw_rhythms, on_the_way, whom_to_draw
 from .heartbeats import Places, usual_beats, with_typical_beat
 from .nn import ConditionArrays, TwinNetworks, in_full
 from .nn.peaks import as_peaks
@@ -88,10 +88,12 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
         raise InputError("there is nothing to explain: the condition names no statement")
     if request.seconds is not None:
         raise InputError("twins of 10 s are explained: duration cannot be chosen")
+    if not request.settings["guidance_scale"]:
+        raise InputError("there is nothing to explain: a guidance_scale of 0 leaves the condition out")
     device = networks.prior.mean.device
     pooled = Persons.pooled(networks, request.references)
     person, settings = whom_to_draw(networks, pooled, [target], seed, request.settings)
-    drawn = draw_rhythms(networks, person, [target], seed)
+    drawn = draw_rhythms(networks, person, [target], seed, strength=settings["guidance_scale"])
     peaks = np.flatnonzero(drawn.offsets[0].cpu().numpy() == BEFORE)
     sides, company = _sides(target, device)
     many = as_peaks([peaks] * len(sides), device)
@@ -99,6 +101,7 @@ def explain(networks: TwinNetworks, request: Request) -> Explanation:
     given = conditioning(networks.prior, people, sides, many, company=company)
     given = replace(given, pacing=drawn.pacing.expand(len(sides), -1))
     given = by_definition(networks.prior, given, people.shown)
+    given = on_the_way(networks.prior, given, people, settings["guidance_scale"])
     _, (attempt,) = draw_shown(networks, drawn, seed, settings)
     predict = flow(networks, asked_for_pvc(given) if attempt else given, settings)
 

@@ -62,7 +62,8 @@ class ECGTwinGenerator(PretrainedWeights):
     n_steps : int, optional
         Steps of the flow; None takes what was chosen for the weights.
     guidance_scale : float, optional
-        How much the condition is exaggerated; 1 is as learned, 0 leaves it out.
+        How far a twin goes from what the person shows (0, the condition is left out) to the condition (1, as
+        learned). Above 1 the flow exaggerates it.
     person_scale : float, optional
         How much the person is; at 0 each twin is of another invented person.
     noise_scale : float, optional

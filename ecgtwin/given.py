@@ -24,13 +24,14 @@ from .nn import (
     open_facts,
     statement_matrix,
 )
-from .nn.conditioning import carried_residuals
+from .nn.conditioning import carried_residuals, is_paced, no_p_wave, without_p_wave
 from .nn.criteria import JUDGED, defined_waves, nearest_that_meet
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
 from .nn.prior import N_HEART, N_PACING
-from .nn.registration import timed
+from .nn.registration import INTERVALS, QRS_ONSET, timed
 from .nn.tokens import N_STATEMENTS
 from .recordings import Persons
+from .rhythm import BEAT
 
 MAX_BEATS = 60
 """Random numbers for a rhythm: enough for 10 s at 300 beats per minute."""
@@ -41,6 +42,13 @@ TRIES = 4
 _EARLY = [STATEMENTS.index(code) for code in ("PVC", "PAC", "BIGU", "TRIGU")]
 _UNEVEN = STATEMENTS.index("SARRH")
 _HEALTHY = [STATEMENTS.index(code) for code in ("NORM", "SR")]
+
+
+def what_to_draw(targets: Sequence[Condition], settings: dict[str, Any]) -> Sequence[Condition]:
+    """Return what twins are to show: where conditions are left out, a heart rate alone."""
+    if settings["guidance_scale"]:
+        return targets
+    return [Condition(heart_rate=one.heart_rate) for one in targets]
 
 
 def whom_to_draw(
@@ -91,13 +99,19 @@ def draw_rhythms(
     targets: Sequence[Condition],
     seeds: Seeds,
     length: int = NATIVE_LENGTH,
+    *,
+    strength: float = 1.0,
 ) -> Conditioning:
-    """Draw when each twin's heart beats: all that its flow is given."""
+    """Draw when each twin's heart beats: all that its flow is given.
+
+    The rhythm is that of what is asked for, at any `strength`; beats are that much of it.
+    """
     asked, company = in_full(targets, persons.rates.device)
     peaks = draw_peaks(networks, _with_own_statements(asked, persons), persons.rates, seeds, length)
     given = conditioning(networks.prior, persons, asked, peaks, length, company=company)
     pacing = torch.from_numpy(row_pacing(seeds, N_PACING)).to(given.pacing)
-    return by_definition(networks.prior, replace(given, pacing=pacing), persons.shown)
+    given = by_definition(networks.prior, replace(given, pacing=pacing), persons.shown)
+    return on_the_way(networks.prior, given, persons, strength)
 
 
 def _with_own_statements(asked: ConditionArrays, persons: Persons) -> ConditionArrays:
@@ -188,3 +202,27 @@ def by_definition(prior: BeatPrior, given: Conditioning, already: Tensor) -> Con
     beats = given.registered_beats(prior, everybody)
     towards, intervals = nearest_that_meet(prior, beats, given.intervals, given.rates, new)
     return replace(given, towards=towards, intervals=intervals, defined=defined_waves(new))
+
+
+def on_the_way(prior: BeatPrior, given: Conditioning, persons: Persons, strength: float) -> Conditioning:
+    """Let counterfactual beats go as far as `strength` says, from what persons show to what is asked for.
+
+    A pacemaker leads or does not, and a P wave is there or is not: that is not done by halves.
+    """
+    if strength >= 1:
+        return given
+    own, facts, rates = persons.own, given.facts, given.rates
+    everybody = torch.ones(len(given), dtype=torch.bool, device=rates.device)
+    beats = prior(own, rates) + without_p_wave(persons.residuals, own)
+    intervals = prior.intervals(own, rates)
+    intervals += prior.kept_intervals(persons.own_intervals, own, persons.rates, own, rates)
+    lacking = torch.where(is_paced(own) | is_paced(facts), 0.0, 1 - strength)[:, None]
+    of_atria = (no_p_wave(own) != no_p_wave(facts))[:, None]
+    before_qrs = torch.arange(BEAT, device=rates.device) < QRS_ONSET
+    atrial = torch.tensor([name in ("pr", "p") for name in INTERVALS], device=rates.device)
+    of_beats, of_intervals = (lacking * ~(of_atria & some) for some in (before_qrs, atrial))
+    return replace(
+        given,
+        held_back=of_beats[:, None] * (beats - given.registered_beats(prior, everybody)),
+        intervals=torch.lerp(given.intervals, intervals, of_intervals),
+    )

@@ -19,7 +19,7 @@ from .diffusion import SAMPLERS, Predict, Seeds, guided, row_electrodes, row_noi
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
-from .given import TRIES, conditioning, draw_rhythms, whom_to_draw
+from .given import TRIES, conditioning, draw_rhythms, what_to_draw, whom_to_draw
 from .heartbeats import Places, has_ectopic_beat, steady_beats, usual_beats, with_typical_beat
 from .leads import independent_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions, statement_matrix
@@ -64,9 +64,10 @@ def draw(
         at_once = max(1, batch_size * NATIVE_LENGTH // length)
         rows = slice(start, min(start + at_once, len(seeds)))
         try:
-            asked, some = targets[rows], seeds[rows]
+            asked, some = what_to_draw(targets[rows], settings), seeds[rows]
             people, scales = whom_to_draw(networks, persons[rows], asked, some, settings)
-            given = draw_rhythms(networks, people, asked, some, length)
+            strength = scales["guidance_scale"]
+            given = draw_rhythms(networks, people, asked, some, length, strength=strength)
             latents, _ = draw_shown(networks, given, some, scales, batch_size=batch_size)
             leads.append(decode(networks, latents, given, some, scales))
         except torch.OutOfMemoryError:

@@ -29,6 +29,15 @@ def test_the_twin_is_the_one_that_sample_draws(generator, reference):
     assert "synthetic" in explained.twin.comments[0]
 
 
+def test_of_half_a_condition_half_is_moved(generator, reference):
+    whole = generator.explain(reference, "SR, LVH", random_state=4)
+    half = generator.explain(reference, "SR, LVH", random_state=4, guidance_scale=0.5)
+    twin = generator.sample(reference, "SR, LVH", random_state=4, guidance_scale=0.5)[0]
+    np.testing.assert_allclose(half.twin.signal, twin, atol=1e-4)
+    moved = [np.abs(one.of("LVH")).sum() for one in (half, whole)]
+    assert 0.3 < moved[0] / moved[1] < 0.7
+
+
 def test_arrays_fit_the_reference(tiny, reference):
     own = load_example()
     explained = tiny.explain(own, "AMI, SR", random_state=0)
@@ -82,6 +91,8 @@ def test_nothing_is_explained_without_a_statement(tiny, reference):
         tiny.explain(reference, None)
     with pytest.raises(InputError, match="flat"):
         tiny.explain(np.zeros((12, 1000)), "PVC")
+    with pytest.raises(InputError, match="leaves the condition out"):
+        tiny.explain(reference, "PVC", guidance_scale=0)
 
 
 def test_where_a_direction_is_expected_the_other_way_counts_against_it():

@@ -17,7 +17,7 @@ from ecgtwin.metrics import rule_share
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, in_full, open_facts, statement_matrix
 from ecgtwin.nn.conditioning import without_p_wave
 from ecgtwin.nn.peaks import as_peaks
-from ecgtwin.nn.registration import INTERVALS, registered, timed
+from ecgtwin.nn.registration import CLOCK, INTERVALS, registered, timed
 from ecgtwin.output import twelve_at
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
@@ -279,6 +279,44 @@ def test_the_counterfactual_beat_has_a_share_where_the_person_is_known(tiny, ecg
     given = draw_rhythms(networks, part, [Condition()], row_seeds(0, 1))
     _, shares = counterfactual_beats(networks, given, settings)
     assert (shares[0, :, 0] > 0).tolist() == [row in (0, 2) for row in range(8)]
+
+
+def test_beats_go_as_far_as_they_are_to(tiny, ecgs):
+    networks, everyone = tiny.networks_, persons(tiny, ecgs)
+    prior, there = networks.prior, torch.ones(3, dtype=torch.bool)
+    asked = [Condition.parse(one) for one in ("LPFB, 1AVB, SR", "AFIB", "PACE")]
+
+    def given(strength):
+        found = draw_rhythms(networks, everyone, asked, row_seeds(0, 3), strength=strength)
+        return found.registered_beats(prior, there), found.intervals
+
+    own, half, whole = (given(strength) for strength in (0.0, 0.5, 1.0))
+    unchanged = prior(everyone.own, draw_rhythms(networks, everyone, asked, row_seeds(0, 3)).rates)
+    torch.testing.assert_close(own[0][0], (unchanged + everyone.residuals)[0])
+    for one, between, other in zip(own, half, whole, strict=True):
+        assert (one[:2] != other[:2]).any()
+        # A P wave is there or not, and a pacemaker leads or does not.
+        p = slice(CLOCK[3]) if one.ndim == 3 else slice(2)
+        torch.testing.assert_close(between[0], (one + other)[0] / 2)
+        torch.testing.assert_close(between[1, ..., p.stop :], (one + other)[1, ..., p.stop :] / 2)
+        torch.testing.assert_close(between[1, ..., p], other[1, ..., p])
+        torch.testing.assert_close(between[2], other[2])
+    assert torch.equal(given(3.0)[0], whole[0])
+
+
+def test_a_condition_comes_as_far_as_it_is_asked_to():
+    generator, reference = ECGTwinGenerator.from_pretrained(), load_example().resample(100)
+    options = {"n_samples": 4, "random_state": 0}
+    twins = [generator.sample(reference, "CLBBB", guidance_scale=g, **options) for g in (0.0, 0.5, 1.0)]
+    widths = [np.mean([one.qrs_ms for one in delineate_all(some)]) for some in twins]
+    assert widths[0] < 110 < widths[1] < widths[2] > 140
+
+
+def test_a_condition_that_is_left_out_is_not_in_the_rhythm_either(tiny, ecgs):
+    options = {"random_state": 3, "guidance_scale": 0.0, "heart_rate": 80}
+    twins = [tiny.sample(ecgs.signals[0], one, **options) for one in ("AFIB", "SR, IMI", None)]
+    assert np.array_equal(twins[0], twins[1])
+    assert np.array_equal(twins[0], twins[2])
 
 
 def test_a_share_brings_the_twins_beat_to_the_counterfactual_one(tiny, ecgs):

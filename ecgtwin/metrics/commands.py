@@ -1,4 +1,4 @@
-"""What the commands that measure edits and explanations share: their arguments, and their files."""
+"""What the commands that measure edits, explanations and settings share: their arguments, and their files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from ..files import write_whole
 from .bootstrap import Figure
 
 
-def arguments(name: str, description: str | None, *, counted: str) -> argparse.ArgumentParser:
-    """Return the parser of ``python -m ecgtwin.metrics.NAME``; `counted` says what `-n` counts."""
+def arguments(
+    name: str, description: str | None, *, counted: str, n: int = 30, skips: bool = True
+) -> argparse.ArgumentParser:
+    """Return the parser of ``python -m ecgtwin.metrics.NAME``.
+
+    `counted` says what `-n` counts, `n` how many there are by default, `skips` whether some can be left out.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m ecgtwin.metrics.{name}", description=description)
     parser.add_argument("--data", type=Path, required=True, help="PTB-XL in its published layout")
     parser.add_argument("--folds", type=int, nargs="+", default=[9])
     parser.add_argument("--out", type=Path, required=True, help="file for the figures, in JSON")
-    parser.add_argument("-n", type=int, default=30, help=counted)
-    parser.add_argument(
-        "--skip", type=int, default=0, help="how many to leave out first, if something was chosen on them"
-    )
+    parser.add_argument("-n", type=int, default=n, help=counted)
+    if skips:
+        parser.add_argument(
+            "--skip", type=int, default=0, help="how many to leave out first, if something was chosen on them"
+        )
     parser.add_argument("--checkpoint", default="default")
     return parser
 

@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         bunch = load_ptbxl(args.data, folds=args.folds)
         generator, judges = ECGTwinGenerator.from_pretrained(args.checkpoint), Judges.load()
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"ecgtwin: {error}", file=sys.stderr)
         return 2
     table = {}

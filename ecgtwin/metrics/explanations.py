@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore", QualityWarning)
             table = explanation_table(generator, people, groups, seed=args.seed)
             beats = premature_beats(generator, people, groups, seed=args.seed)
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"ecgtwin: {error}", file=sys.stderr)
         return 2
     print(as_table(table))

@@ -82,7 +82,7 @@ def draw_pages(report: Report, arms: Mapping[str, Arm], folder: str | Path) -> l
     written = []
     for name, figure in figures(report, arms):
         written.append(root / f"{name}.png")
-        write_whole(written[-1], _png(figure))
+        write_whole(written[-1], png(figure))
     return written
 
 
@@ -118,14 +118,14 @@ def _by_statement(report: Report, key: str) -> dict[str, Any]:
     return dict(report.get("condition", {}).get(key, {}).get("by_statement", {}))
 
 
-def _paper(width: float, height: float, dpi: float = 150) -> Figure:
+def paper(width: float, height: float, dpi: float = 150) -> Figure:
     """A white figure of so many mm. It is not pyplot's, so nothing stays open and no window appears."""
     from matplotlib.figure import Figure
 
     return Figure((width / _MM_PER_INCH, height / _MM_PER_INCH), dpi=dpi, facecolor="white")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure in 64 colours: ECG paper takes a third of the space, and nothing is lost to the eye."""
     from PIL import Image
 
@@ -159,7 +159,7 @@ def statement_name(code: str) -> str:
 def _statement_figure(code: str, graded: Report, real: Arm, twin: Arm) -> Figure:
     """Real ECGs on the left, twins on the right, at the same quantiles."""
     columns = [(arm, *_chosen(arm, code)) for arm in (real, twin)]
-    figure = _paper(100, 100, dpi=100)
+    figure = paper(100, 100, dpi=100)
     cells = [[_ecg_axes(figure, arm, row, code, arm is twin) for row in rows] for arm, rows, _ in columns]
     heights = [
         max(abs(np.subtract(*ax.get_ylim())) for ax in level if ax is not None)
@@ -246,7 +246,7 @@ def _ecg_axes(figure: Figure, arm: Arm, row: int, code: str, synthetic: bool) ->
 
 def _intervals_figure(arms: Mapping[str, Arm]) -> Figure:
     """Histograms of heart rate and intervals, twins over real ECGs, in the same bins."""
-    figure = _paper(*_A4)
+    figure = paper(*_A4)
     axes = figure.subplots(2, 3).ravel()
     measured = {
         name: {"heart rate": np.array([d.heart_rate for d in arms[name].delineations])}
@@ -329,7 +329,7 @@ def _unit(vectors: Array) -> Array:
 
 
 def _retention_figure(ranks: Mapping[str, Array]) -> Figure:
-    figure = _paper(200, 140)
+    figure = paper(200, 140)
     ax = figure.subplots()
     k = np.arange(1, MAX_RANK + 1)
     named = {"real": "a real second recording", "twin": "twin (synthetic), condition changed"}
@@ -356,7 +356,7 @@ def _conditions_figure(graded: Report, ruled: Report) -> Figure:
     from matplotlib.lines import Line2D
 
     height = 38 + 5.5 * max(len(graded), len(ruled), 3)
-    figure = _paper(_A4[0], height)
+    figure = paper(_A4[0], height)
     left, right = figure.subplots(1, 2)
     _statements_panel(
         left, graded, [f"{statement_name(code)}  {code}" for code in _by_lead_over_real(graded)]

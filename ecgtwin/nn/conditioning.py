@@ -59,6 +59,8 @@ class Conditioning:
         Principal components that counterfactual beats change by, to meet the criteria of what is asked for.
     defined : bool Tensor (n, 3)
         Which waves, P, QRS and ST with T, a measurement defines under what is asked for.
+    held_back : Tensor (n, 8, BEAT)
+        What is added to registered beats that are to stop on the way to what is asked for, in mV.
     """
 
     conditions: ConditionArrays
@@ -73,6 +75,7 @@ class Conditioning:
     company: Tensor
     towards: Tensor
     defined: Tensor
+    held_back: Tensor
 
     @classmethod
     def plain(
@@ -86,7 +89,7 @@ class Conditioning:
         offsets: Tensor,
         rhythm: Tensor,
     ) -> Self:
-        """Return what twins are to be where nothing is paced anew, comes along or is brought to criteria."""
+        """Return what twins are to be where all that is asked for is shown, and nothing else is seen to."""
         n = len(rates)
         return cls(
             conditions,
@@ -101,6 +104,7 @@ class Conditioning:
             company=rates.new_zeros(n, N_STATEMENTS),
             towards=rates.new_zeros(n, N_COMPONENTS),
             defined=rates.new_zeros(n, N_WAVES, dtype=torch.bool),
+            held_back=torch.zeros_like(residuals),
         )
 
     def __len__(self) -> int:
@@ -129,7 +133,7 @@ class Conditioning:
     @property
     def paced(self) -> Tensor:
         """Whether a pacemaker leads, so that no beat has another origin, bool ``(n,)``."""
-        return _paced(self.facts)
+        return is_paced(self.facts)
 
     @torch.no_grad()
     def context(self, autoencoder: PatchAutoencoder, prior: BeatPrior, has_person: Tensor) -> Tensor:
@@ -149,7 +153,8 @@ class Conditioning:
         residuals = self.residuals * has_person[:, None, None]
         pacing, towards = (x * has_person[:, None] for x in (self.pacing, self.towards))
         carried = carried_residuals(prior, residuals, self.own, facts, pacing)
-        return prior(facts, self.rates) + carried + prior.transfer.residuals(towards)
+        carried = carried + prior.transfer.residuals(towards) + self.held_back * has_person[:, None, None]
+        return prior(facts, self.rates) + carried
 
 
 def carried_residuals(
@@ -161,9 +166,9 @@ def carried_residuals(
     electrode: how the person's ventricles conduct by themselves is hardly in it, and where it sits is drawn.
     """
     _, carried = transferred(prior, residuals, own, asked)
-    was_paced, is_paced = (_paced(facts)[:, None, None] for facts in (own, asked))
-    driven = _OTHERWISE_DRIVEN * without_p_wave(residuals, asked) + is_paced * prior.paced_anew(pacing)
-    return torch.where(was_paced != is_paced, driven, carried)
+    was_paced, to_be_paced = (is_paced(facts)[:, None, None] for facts in (own, asked))
+    driven = _OTHERWISE_DRIVEN * without_p_wave(residuals, asked) + to_be_paced * prior.paced_anew(pacing)
+    return torch.where(was_paced != to_be_paced, driven, carried)
 
 
 def transferred(prior: BeatPrior, residuals: Tensor, own: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,8 +186,14 @@ def of_a_beat(facts: Tensor) -> Tensor:
     return facts
 
 
-def _paced(facts: Tensor) -> Tensor:
+def is_paced(facts: Tensor) -> Tensor:
+    """Tell under which facts ``(n, N_FACTS)`` a pacemaker leads, bool ``(n,)``."""
     return facts[:, PACED] > 0.5
+
+
+def no_p_wave(facts: Tensor) -> Tensor:
+    """Tell under which facts ``(n, N_FACTS)`` atria make no P wave, bool ``(n,)``."""
+    return (facts[:, NO_P_WAVE] > 0.5).any(dim=1)
 
 
 def of_waves(residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:
@@ -194,7 +205,7 @@ def of_waves(residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:
     _, p_onset, p_end, qrs_onset, *_ = CLOCK
     inside = torch.maximum(torch.minimum(place - p_onset, p_end - place), place - qrs_onset)
     kept = _SILENT + (1 - _SILENT) * ((inside + _EDGE) / (2 * _EDGE)).clamp(0, 1)
-    changed = ((asked - own)[:, :N_STATEMENTS].abs() > 0.5).any(dim=1) & ~_paced(asked)
+    changed = ((asked - own)[:, :N_STATEMENTS].abs() > 0.5).any(dim=1) & ~is_paced(asked)
     return residuals * torch.where(changed[:, None, None], kept, 1.0)
 
 
@@ -203,9 +214,8 @@ def without_p_wave(residuals: Tensor, facts: Tensor) -> Tensor:
 
     Fibrillating or fluttering atria have none, so there is none for a person to keep.
     """
-    silent = (facts[:, NO_P_WAVE] > 0.5).any(dim=1)
     before_qrs = torch.arange(residuals.shape[-1], device=residuals.device) < QRS_ONSET
-    return residuals * ~(silent[:, None, None] & before_qrs)
+    return residuals * ~(no_p_wave(facts)[:, None, None] & before_qrs)
 
 
 def open_facts(asked: Tensor, fallback: Tensor, company: Tensor | None = None) -> Tensor:
