@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from ecgtwin import Condition, ECGTwinGenerator, load_example
 from ecgtwin.conditions import STATEMENTS
 from ecgtwin.delineation import delineate
 from ecgtwin.given import by_definition, conditioning, draw_rhythms
+from ecgtwin.leads import LEADS
 from ecgtwin.metrics import RULES, meets
 from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, open_facts
 from ecgtwin.nn.criteria import CRITERIA, WAVES, Heart, nearest_that_meet
@@ -132,9 +134,17 @@ def test_a_heart_is_measured_as_recordings_are(bundled):
 
 def test_twins_show_what_a_measurement_defines(bundled):
     reference = load_example()
-    for code in ("LPFB", "LAFB", "LVOLT", "RVH", "1AVB", "VCLVH", "STD_", "INVT", "RAO/RAE"):
+    for code in ("LPFB", "LAFB", "LVOLT", "RVH", "1AVB", "VCLVH", "CLBBB", "STD_", "INVT", "RAO/RAE"):
         twins = bundled.sample(reference, f"{code}, SR", n_samples=8, random_state=0)
         assert meets(twins, code, reference.sampling_rate).mean() >= 0.75, code
+
+
+def test_under_a_left_bundle_branch_block_t_is_opposite_to_qrs(bundled):
+    reference = load_example()
+    twins = bundled.sample(reference, "CLBBB, SR", n_samples=8, random_state=0)
+    t = np.array([delineate(twin, reference.sampling_rate).t_mv for twin in twins])
+    assert (t[:, [LEADS.index("I"), LEADS.index("V6")]] < 0).mean() > 0.8
+    assert (t[:, LEADS.index("V1")] > 0).all()
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,15 @@ COLUMNS = {
 
 _PARTS = ("value", "low", "high", "n")
 
-OPTIONS = ("n_steps", "guidance_scale", "person_scale", "noise_scale")
+OPTIONS = (
+    "n_steps",
+    "guidance_scale",
+    "person_scale",
+    "noise_scale",
+    "beat_variation",
+    "counterfactual_share",
+)
+"""What can be varied: settings that weights are sampled with."""
 
 
 def measure(
@@ -64,12 +73,14 @@ def measure(
     twins, real : dict of Figure
         By `COLUMNS`; of real ECGs, what they have.
     """
+    generator = copy(generator)
+    generator.sampling_ = generator.sampling_ | settings
     plan = Plan.draw(recordings.groups, min(n, len(recordings)), seed=0)
     begun = time.perf_counter()
-    twin = draw_arm(generator, recordings, plan, plan.references, real.judges, **settings)
+    twin = draw_arm(generator, recordings, plan, plan.references, real.judges)
     ms = 1000 * (time.perf_counter() - begun) / len(plan)
     changes = Plan.own_changes(recordings, n)
-    changed = draw_arm(generator, recordings, changes, changes.references, real.judges, **settings)
+    changed = draw_arm(generator, recordings, changes, changes.references, real.judges)
     arms = {"twin": twin, "real": real}
     tables = [make(arms, 0) for make in (fidelity_table, condition_table, physiology_table)]
     tables.append(identity_table(arms, None, 0, changed))

@@ -217,6 +217,15 @@ def _t_inverted(heart: Heart) -> Tensor:
     return _any(*(torch.maximum(t(one), t(other)) for one, other in pairs))
 
 
+def _left_bundle_branch_block(heart: Heart) -> Tensor:
+    """QRS of 120 ms; in I and V6 no q, and T mostly below zero, against QRS."""
+    lacks = [1.22 - heart.interval("qrs")]
+    for lead in ("I", "V6"):
+        (lowest, _), t = heart.q(lead, 40), heart.lead(lead, _T)
+        lacks += [-0.02 - lowest, t.mean(dim=1) + 0.03, t.amax(dim=1) + t.amin(dim=1) + 0.04]
+    return _all(*lacks)
+
+
 def _pathological_q(heart: Heart) -> Tensor:
     """Q of 30 ms, or QS, of 0.13 mV in two contiguous leads."""
 
@@ -248,6 +257,7 @@ class Criterion:
 CRITERIA: dict[str, Criterion] = {
     **dict.fromkeys(("1AVB", "LPR"), Criterion(_long_pr)),
     "LNGQT": Criterion(_long_qt),
+    "CLBBB": Criterion(_left_bundle_branch_block, "ST-T"),
     "LPFB": Criterion(_axis_to_the_right, "QRS"),
     "LAFB": Criterion(_axis_to_the_left, "QRS"),
     "LVOLT": Criterion(_low_voltage, "QRS"),
