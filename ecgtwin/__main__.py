@@ -47,9 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         "--duration", type=float, help="seconds; by default as long as the reference, 10 at most"
     )
     sample.add_argument("--steps", type=int, help="steps of the flow")
-    sample.add_argument("--guidance-scale", type=float)
-    sample.add_argument("--person-scale", type=float)
-    sample.add_argument("--noise-scale", type=float)
+    sample.add_argument("--guidance-scale", type=float, help="how far to go towards the condition, 0 to 1")
+    sample.add_argument("--person-scale", type=float, help="how much the person counts; 0 invents people")
+    sample.add_argument("--noise-scale", type=float, help="how much noise electrodes have; 0 is none")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument(
         "--weights",

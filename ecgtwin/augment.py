@@ -101,7 +101,8 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     sampling_rate : float, optional
         Of X, in Hz; by default that of the generator, which is 100 for weights by name.
     n_steps, guidance_scale, person_scale : optional
-        Override the generator's own.
+        Override the generator's own. A ``guidance_scale`` below 1 draws milder cases, which are more the
+        person's own.
     random_state : int, RandomState, Generator or None
     verbose : bool
         Show a progress bar.
@@ -350,6 +351,9 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         own = None if conditions is None else as_conditions(conditions, None, n)
         people = np.arange(n) if groups is None else person_names(groups, n)
         self.generator_ = self._ready_generator(X, groups, own)
+        scale = self.generator_.guidance_scale if self.guidance_scale is None else self.guidance_scale
+        if self.mode == "append" and scale == 0:
+            raise InputError("guidance_scale=0 leaves out what the class of a twin is to show")
         return X, labels, people, own
 
     def _ready_generator(self, X: Array, groups: Any, own: Sequence[Condition] | None) -> ECGTwinGenerator:

@@ -15,7 +15,7 @@ import torch
 
 from . import __version__
 from .datasets import load_example
-from .diffusion import row_seeds
+from .diffusion import corners, row_seeds
 from .ecg import check_reference
 from .formats import as_ecg
 from .generator import ECGTwinGenerator
@@ -55,7 +55,6 @@ def bench(checkpoint: str | Path = "default", *, device: str = "auto", repeats: 
     example = load_example()
     signal, rate = example.signal, example.sampling_rate
     generator.set_params(sampling_rate=rate)
-    scales = {generator.sampling_["guidance_scale"], generator.sampling_["person_scale"]}
     found: dict[str, Any] = {}
     shares = {}
     for n in batches:
@@ -70,7 +69,7 @@ def bench(checkpoint: str | Path = "default", *, device: str = "auto", repeats: 
         "share": shares,
         "steps": generator.sampling_["n_steps"],
         "sampler": generator.sampling_["sampler"],
-        "evaluations": _evaluations(generator, scales),
+        "evaluations": _evaluations(generator.sampling_),
         "parameters": sum(p.numel() for p in generator.networks_.parameters()),
         "peak_rss_mb": _peak_rss(checkpoint, device),
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else _processor(),
@@ -83,12 +82,10 @@ def bench(checkpoint: str | Path = "default", *, device: str = "auto", repeats: 
     return found
 
 
-def _evaluations(generator: ECGTwinGenerator, scales: set[float]) -> int:
+def _evaluations(sampling: dict[str, Any]) -> int:
     """Network evaluations for each twin: steps, times the corners that guidance needs."""
-    corners = 1 if scales == {1.0} else 2 if len(scales) == 1 else 3
-    return int(
-        generator.sampling_["n_steps"] * corners * (2 if generator.sampling_["sampler"] == "heun" else 1)
-    )
+    parts = len(corners(sampling["guidance_scale"], sampling["person_scale"]))
+    return int(sampling["n_steps"] * parts * (2 if sampling["sampler"] == "heun" else 1))
 
 
 def _shares(
@@ -103,7 +100,8 @@ def _shares(
         return Persons.of(networks, native[None], present[None], [asked])
 
     def rhythms() -> Any:
-        return draw_rhythms(networks, person.repeat(n), [asked] * n, seeds)
+        strength = settings["guidance_scale"]
+        return draw_rhythms(networks, person.repeat(n), [asked] * n, seeds, strength=strength)
 
     person = encode()
     given = rhythms()

@@ -82,14 +82,14 @@ class Explanation:
 @torch.no_grad()
 def explain(networks: TwinNetworks, request: Request) -> Explanation:
     """Draw the first twin of a request, and beside each step of its flow the same step less a statement."""
+    if not request.settings["guidance_scale"]:
+        raise InputError("there is nothing to explain: a guidance_scale of 0 leaves the condition out")
     target, seed = request.target, request.seeds(0, 1)
     codes = target.statements
     if not codes:
         raise InputError("there is nothing to explain: the condition names no statement")
     if request.seconds is not None:
         raise InputError("twins of 10 s are explained: duration cannot be chosen")
-    if not request.settings["guidance_scale"]:
-        raise InputError("there is nothing to explain: a guidance_scale of 0 leaves the condition out")
     device = networks.prior.mean.device
     pooled = Persons.pooled(networks, request.references)
     person, settings = whom_to_draw(networks, pooled, [target], seed, request.settings)

@@ -62,8 +62,9 @@ class ECGTwinGenerator(PretrainedWeights):
     n_steps : int, optional
         Steps of the flow; None takes what was chosen for the weights.
     guidance_scale : float, optional
-        How far a twin goes from what the person shows (0, the condition is left out) to the condition (1, as
-        learned). Above 1 the flow exaggerates it.
+        How far twins go from what the person shows (0, statements are left out) to what is asked for (1).
+        The rhythm, a P wave that is there or not, and a pacemaker go all the way at any number above 0. Above
+        1 the flow exaggerates. None takes what was chosen for the weights.
     person_scale : float, optional
         How much the person is; at 0 each twin is of another invented person.
     noise_scale : float, optional
@@ -242,7 +243,8 @@ class ECGTwinGenerator(PretrainedWeights):
         duration : float, optional
             Seconds, from 2.5 to an hour, drawn without seams; by default those of the reference, 10 at most.
         n_steps, guidance_scale, person_scale, noise_scale : optional
-            Override the generator's own.
+            Override the generator's own. At a ``guidance_scale`` of 0 nothing of the condition but its heart
+            rate counts, and of an invented person age and sex.
         random_state : int, RandomState, Generator or None
             Twin i of a seed is the same whatever n_samples is.
         callback : callable, optional
@@ -408,6 +410,7 @@ class ECGTwinGenerator(PretrainedWeights):
             recording_condition=recording_condition,
         )
         settings = self._settings(n_steps=n_steps, guidance_scale=None, person_scale=None)
+        settings["guidance_scale"] = max(1.0, settings["guidance_scale"])  # how far it goes is `strength`
         return edit(self.networks_, wanted, settings, n_steps=n_steps)
 
     def explain(self, reference: Any, condition: Any, **options: Any) -> Explanation:

@@ -41,14 +41,9 @@ TRIES = 4
 
 _EARLY = [STATEMENTS.index(code) for code in ("PVC", "PAC", "BIGU", "TRIGU")]
 _UNEVEN = STATEMENTS.index("SARRH")
+_VENTRICULAR = [float(name not in ("pr", "p")) for name in INTERVALS]
+_EDGE = 2  # samples to each side of the onset of QRS over which a beat's atrial part ends
 _HEALTHY = [STATEMENTS.index(code) for code in ("NORM", "SR")]
-
-
-def what_to_draw(targets: Sequence[Condition], settings: dict[str, Any]) -> Sequence[Condition]:
-    """Return what twins are to show: where conditions are left out, a heart rate alone."""
-    if settings["guidance_scale"]:
-        return targets
-    return [Condition(heart_rate=one.heart_rate) for one in targets]
 
 
 def whom_to_draw(
@@ -104,7 +99,7 @@ def draw_rhythms(
 ) -> Conditioning:
     """Draw when each twin's heart beats: all that its flow is given.
 
-    The rhythm is that of what is asked for, at any `strength`; beats are that much of it.
+    The rhythm is all that of what is asked for, beats go as far as `strength` says (`on_the_way`).
     """
     asked, company = in_full(targets, persons.rates.device)
     peaks = draw_peaks(networks, _with_own_statements(asked, persons), persons.rates, seeds, length)
@@ -217,10 +212,10 @@ def on_the_way(prior: BeatPrior, given: Conditioning, persons: Persons, strength
     intervals = prior.intervals(own, rates)
     intervals += prior.kept_intervals(persons.own_intervals, own, persons.rates, own, rates)
     lacking = torch.where(is_paced(own) | is_paced(facts), 0.0, 1 - strength)[:, None]
-    of_atria = (no_p_wave(own) != no_p_wave(facts))[:, None]
-    before_qrs = torch.arange(BEAT, device=rates.device) < QRS_ONSET
-    atrial = torch.tensor([name in ("pr", "p") for name in INTERVALS], device=rates.device)
-    of_beats, of_intervals = (lacking * ~(of_atria & some) for some in (before_qrs, atrial))
+    atria_change = (no_p_wave(own) != no_p_wave(facts))[:, None]
+    since_qrs = torch.arange(BEAT, device=rates.device) - QRS_ONSET
+    ventricular = ((since_qrs + _EDGE) / (2 * _EDGE)).clamp(0, 1), torch.tensor(_VENTRICULAR).to(rates)
+    of_beats, of_intervals = (lacking * torch.where(atria_change, some, 1.0) for some in ventricular)
     return replace(
         given,
         held_back=of_beats[:, None] * (beats - given.registered_beats(prior, everybody)),

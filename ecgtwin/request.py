@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Self
@@ -102,9 +103,15 @@ class Request:
         for conflict in asked.conflicts():
             message = f"the condition asked for contradicts itself: {conflict}"
             warnings.warn(message, QualityWarning, stacklevel=5)
+        (asked,) = what_to_draw([asked], settings)
         if not references:
             settings = settings | {"person_scale": 0.0}
         return cls(references, asked, settings, int(n_samples), row_seeds(random_state, 1)[0][0], seconds)
+
+
+def what_to_draw(targets: Sequence[Condition], settings: dict[str, Any]) -> Sequence[Condition]:
+    """Return what twins are to show: where conditions are left out, none of the statements."""
+    return targets if settings["guidance_scale"] else [one.replace(statements=()) for one in targets]
 
 
 def check_duration(duration: Any) -> float | None:

@@ -19,7 +19,7 @@ from .diffusion import SAMPLERS, Predict, Seeds, guided, row_electrodes, row_noi
 from .ecg import NATIVE_LENGTH, NATIVE_RATE
 from .electrodes import ELECTRODES, cleaned, electrode_noise, sharpened
 from .exceptions import QualityWarning
-from .given import TRIES, conditioning, draw_rhythms, what_to_draw, whom_to_draw
+from .given import TRIES, conditioning, draw_rhythms, whom_to_draw
 from .heartbeats import Places, has_ectopic_beat, steady_beats, usual_beats, with_typical_beat
 from .leads import independent_leads
 from .nn import Conditioning, Told, TwinNetworks, encode_conditions, statement_matrix
@@ -27,7 +27,7 @@ from .nn.conditioning import NO_P_WAVE
 from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
-from .request import Request
+from .request import Request, what_to_draw
 from .rhythm import BEAT, BEFORE
 
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)

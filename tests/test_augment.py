@@ -310,3 +310,10 @@ def test_weights_that_were_saved_anew_are_loaded_anew(tiny, ecgs, y, tmp_path):
     first = TwinAugmenter(folder, n_steps=1).fit(ecgs.signals, y).generator_.weights_sha256_
     tiny.save_pretrained(tmp_path, half=True)
     assert TwinAugmenter(folder, n_steps=1).fit(ecgs.signals, y).generator_.weights_sha256_ != first
+
+
+def test_twins_that_would_not_show_their_class_are_refused(frozen, ecgs, y):
+    augmenter = of(frozen, mode="append", guidance_scale=0)
+    with pytest.raises(InputError, match="leaves out"):
+        augmenter.fit_resample(ecgs.signals, y, groups=ecgs.groups, conditions=ecgs.conditions)
+    of(frozen, guidance_scale=0).fit(ecgs.signals, y, groups=ecgs.groups, conditions=ecgs.conditions)

@@ -50,6 +50,11 @@ def test_what_was_not_changed_is_not_made_synthetic(generator, recording):
     assert "synthetic" in generator.edit(of_a_patient, add="CLBBB").comments[0]
 
 
+def test_how_far_an_edit_goes_is_its_strength(generator, recording):
+    mild = ECGTwinGenerator.from_pretrained(guidance_scale=0.25).edit(recording, add="CLBBB")
+    assert np.array_equal(mild.signal, generator.edit(recording, add="CLBBB").signal)
+
+
 def test_the_change_grows_with_strength_and_beats_stay(generator, recording):
     edits = [generator.edit(recording, add="CLBBB", strength=s).signal for s in (0.5, 1.0)]
     half, whole = (one - recording.signal for one in edits)

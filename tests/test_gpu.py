@@ -22,7 +22,9 @@ def on_both(make):
     return make("cpu"), make("cuda")
 
 
-@pytest.mark.parametrize("options", [{}, {"guidance_scale": 2.0, "n_steps": 2}, {"duration": 15.0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"guidance_scale": 2.0, "n_steps": 2}, {"guidance_scale": 0.5}, {"duration": 15.0}]
+)
 def test_same_twins(options):
     cpu, cuda = on_both(lambda device: ECGTwinGenerator.from_pretrained(device=device))
     for condition in ("PVC", "LPFB, QWAVE"):  # the second is brought to criteria

@@ -16,6 +16,7 @@ from ecgtwin.nn import N_STATEMENTS, encode_conditions, facts_of, open_facts
 from ecgtwin.nn.criteria import CRITERIA, WAVES, Heart, nearest_that_meet
 from ecgtwin.nn.peaks import as_peaks
 from ecgtwin.nn.prior import N_HEART
+from ecgtwin.nn.registration import CLOCK
 from ecgtwin.recordings import Persons
 from ecgtwin.rhythm import BEFORE, Beats
 from ecgtwin.sampling import counterfactual_beats
@@ -139,12 +140,29 @@ def test_twins_show_what_a_measurement_defines(bundled):
         assert meets(twins, code, reference.sampling_rate).mean() >= 0.75, code
 
 
-def test_under_a_left_bundle_branch_block_t_is_opposite_to_qrs(bundled):
+def test_under_a_left_bundle_branch_block_t_is_opposite_to_qrs_and_no_q_is_left(bundled):
     reference = load_example()
     twins = bundled.sample(reference, "CLBBB, SR", n_samples=8, random_state=0)
-    t = np.array([delineate(twin, reference.sampling_rate).t_mv for twin in twins])
-    assert (t[:, [LEADS.index("I"), LEADS.index("V6")]] < 0).mean() > 0.8
+    measured = [delineate(twin, reference.sampling_rate) for twin in twins]
+    t, q = (np.array([getattr(one, wave) for one in measured]) for wave in ("t_mv", "q_mv"))
+    lateral = [LEADS.index("I"), LEADS.index("V6")]
+    assert (t[:, lateral] < 0).mean() > 0.8
     assert (t[:, LEADS.index("V1")] > 0).all()
+    assert (q[:, lateral] > -0.05).mean() > 0.8
+
+
+@torch.no_grad()
+def test_t_is_opposite_to_qrs_where_qrs_is_upright(bundled):
+    """Beside an axis to the right QRS in I is below zero, and T need not be."""
+    prior = bundled.networks_.prior
+    beats, intervals, rates, shown = hearts(prior, ("CLBBB", "SR"))
+    turned = beats.clone()
+    turned[:, 0] *= -1
+    for one, judged in ((beats, True), (turned, False)):
+        moved, new = nearest_that_meet(prior, one, intervals, rates, shown)
+        heart = Heart.of(one + prior.transfer.residuals(moved), new, rates)
+        t = heart.lead("I", slice(CLOCK[5] + 6, CLOCK[6])).mean(dim=1)
+        assert bool((t < 0).float().mean() > 0.9) == judged
 
 
 @torch.no_grad()

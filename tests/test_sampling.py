@@ -296,12 +296,24 @@ def test_beats_go_as_far_as_they_are_to(tiny, ecgs):
     for one, between, other in zip(own, half, whole, strict=True):
         assert (one[:2] != other[:2]).any()
         # A P wave is there or not, and a pacemaker leads or does not.
-        p = slice(CLOCK[3]) if one.ndim == 3 else slice(2)
+        p, rest = (CLOCK[3] - 2, CLOCK[3] + 2) if one.ndim == 3 else (2, 2)
         torch.testing.assert_close(between[0], (one + other)[0] / 2)
-        torch.testing.assert_close(between[1, ..., p.stop :], (one + other)[1, ..., p.stop :] / 2)
-        torch.testing.assert_close(between[1, ..., p], other[1, ..., p])
+        torch.testing.assert_close(between[1, ..., rest:], (one + other)[1, ..., rest:] / 2)
+        torch.testing.assert_close(between[1, ..., :p], other[1, ..., :p])
         torch.testing.assert_close(between[2], other[2])
     assert torch.equal(given(3.0)[0], whole[0])
+
+
+def test_what_is_not_told_of_the_condition_holds_nothing_back(tiny, ecgs):
+    networks, everyone = tiny.networks_, persons(tiny, ecgs)
+    asked, yes = [Condition.parse("CLBBB, SR")] * 3, torch.ones(3, dtype=torch.bool)
+    whole, half = (
+        draw_rhythms(networks, everyone, asked, row_seeds(0, 3), strength=strength) for strength in (1.0, 0.5)
+    )
+    half = replace(half, intervals=whole.intervals)
+    contexts = [networks.tell(given, ~yes, yes).context for given in (whole, half)]
+    assert torch.equal(*contexts)
+    assert not torch.equal(networks.tell(half, yes, yes).context, contexts[0])
 
 
 def test_a_condition_comes_as_far_as_it_is_asked_to():
@@ -312,11 +324,29 @@ def test_a_condition_comes_as_far_as_it_is_asked_to():
     assert widths[0] < 110 < widths[1] < widths[2] > 140
 
 
+@pytest.mark.parametrize("kind", ["nobody", "several", "lead I", "long"])
+def test_half_a_condition_does_not_depend_on_the_batch(tiny, ecgs, kind):
+    references = {"nobody": None, "several": [*ecgs.signals[:2]], "lead I": ECG(ecgs.signals[0, :1], ["I"])}
+    options = {"n_samples": 3, "random_state": 0, "guidance_scale": 0.5, "person_scale": 1.0}
+    options |= {"duration": 14} if kind == "long" else {}
+    batches = [
+        copy.copy(tiny)
+        .set_params(batch_size=size)
+        .sample(references.get(kind, ecgs.signals[0]), "AFIB", **options)
+        for size in (1, 3)
+    ]
+    np.testing.assert_allclose(*batches, atol=1e-4)
+
+
 def test_a_condition_that_is_left_out_is_not_in_the_rhythm_either(tiny, ecgs):
     options = {"random_state": 3, "guidance_scale": 0.0, "heart_rate": 80}
     twins = [tiny.sample(ecgs.signals[0], one, **options) for one in ("AFIB", "SR, IMI", None)]
     assert np.array_equal(twins[0], twins[1])
     assert np.array_equal(twins[0], twins[2])
+    (ecg,) = tiny.sample_ecgs(ecgs.signals[0], "AFIB, 60 y", **options)
+    assert ecg.condition == Condition(age=60, heart_rate=80)
+    young, old = (tiny.sample(None, "AFIB", age=age, random_state=0, guidance_scale=0.0) for age in (20, 90))
+    assert not np.array_equal(young, old)  # of invented people
 
 
 def test_a_share_brings_the_twins_beat_to_the_counterfactual_one(tiny, ecgs):

@@ -9,7 +9,6 @@ weighs against each other: condition, person, and likeness to real ECGs.
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -21,6 +20,7 @@ import numpy as np
 from ..exceptions import InputError, QualityWarning
 from ..files import write_whole
 from ..generator import ECGTwinGenerator
+from ..request import check_settings
 from .arms import Arm, Plan, Recordings, draw_arm
 from .bootstrap import Figure
 from .commands import arguments, write_figures
@@ -46,7 +46,6 @@ COLUMNS = {
     "hr_mae": "heart rate asked against found, bpm",
     "beat_consistency": "likeness of beats",
     "interval_w1": "distance of intervals, ms",
-    "ms": "for each twin, of a batch",
 }
 """What is measured, of each choice."""
 
@@ -62,6 +61,9 @@ OPTIONS = (
 )
 """What can be varied: settings that weights are sampled with."""
 
+DRAWN = OPTIONS[:3]
+"""Of which curves are drawn."""
+
 
 def measure(
     generator: ECGTwinGenerator, real: Arm, recordings: Recordings, n: int, **settings: Any
@@ -76,11 +78,11 @@ def measure(
     generator = copy(generator)
     generator.sampling_ = generator.sampling_ | settings
     plan = Plan.draw(recordings.groups, min(n, len(recordings)), seed=0)
-    begun = time.perf_counter()
     twin = draw_arm(generator, recordings, plan, plan.references, real.judges)
-    ms = 1000 * (time.perf_counter() - begun) / len(plan)
     changes = Plan.own_changes(recordings, n)
-    changed = draw_arm(generator, recordings, changes, changes.references, real.judges)
+    changed = None
+    if len(changes):
+        changed = draw_arm(generator, recordings, changes, changes.references, real.judges)
     arms = {"twin": twin, "real": real}
     tables = [make(arms, 0) for make in (fidelity_table, condition_table, physiology_table)]
     tables.append(identity_table(arms, None, 0, changed))
@@ -88,7 +90,7 @@ def measure(
     found = {key: entry for key, entry in every.items() if entry["value"] is not None}
     twins = {key: Figure(*(entry[part] for part in _PARTS)) for key, entry in found.items()}
     others = {key: Figure(*(entry["real"][part] for part in _PARTS)) for key, entry in found.items()}
-    return twins | {"ms": Figure(ms, ms, ms, len(plan))}, others
+    return twins, others
 
 
 def as_table(table: Mapping[str, Row]) -> str:
@@ -103,7 +105,7 @@ def as_table(table: Mapping[str, Row]) -> str:
 def draw_curves(table: Mapping[str, Row]) -> bytes:
     """Draw, as a PNG, condition against person along the scales, and the Frechet ratio over the steps."""
     of_persons = ("label_auroc", "retention", "retention_own_change")
-    scales = {option: _series(table, option, *of_persons) for option in ("guidance_scale", "person_scale")}
+    scales = {option: _series(table, option, *of_persons) for option in DRAWN[1:]}
     scales = {option: points for option, points in scales.items() if len(points) > 1}
     steps = _series(table, "n_steps", "rfid")
     panels: list[Callable[[Axes], None]] = []
@@ -112,7 +114,7 @@ def draw_curves(table: Mapping[str, Row]) -> bytes:
     if len(steps) > 1:
         panels.append(lambda ax: _draw_steps(ax, steps))
     if not panels:
-        raise InputError("a curve needs two values of an option, and 800 recordings or more")
+        raise InputError("too few recordings were measured for a curve")
     figure = paper(120 * len(panels), 100)
     for ax, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw(ax)
@@ -173,15 +175,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{option.replace('_', '-')}", type=kind, nargs="+", default=[], metavar="X")
     parser.add_argument("--figure", type=Path, help="file for the curves, a PNG")
     args = parser.parse_args(argv)
+    choices = [(option, value) for option in OPTIONS for value in getattr(args, option)]
+    if not choices:
+        parser.error("nothing is to vary: name values of an option")
+    if args.figure is not None and not any(len({*getattr(args, option)}) > 1 for option in DRAWN):
+        parser.error(f"a curve needs two values of {', '.join(DRAWN[:-1])} or {DRAWN[-1]}")
     try:
-        recordings = Recordings.of(load_ptbxl(args.data, folds=args.folds))
         generator, judges = ECGTwinGenerator.from_pretrained(args.checkpoint, batch_size=16), Judges.load()
+        for option, value in choices:
+            check_settings(generator.sampling_ | {option: value})
+        recordings = Recordings.of(load_ptbxl(args.data, folds=args.folds))
     except (InputError, OSError) as error:
         print(f"ecgtwin: {error}", file=sys.stderr)
         return 2
     everything = np.arange(len(recordings))
     real = Arm(recordings.signals, recordings.groups, recordings.conditions, everything, judges)
-    choices = [(option, value) for option in OPTIONS for value in getattr(args, option)]
     table: dict[str, Row] = {}
     for option, value in choices:
         with warnings.catch_warnings():

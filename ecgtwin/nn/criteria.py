@@ -218,11 +218,12 @@ def _t_inverted(heart: Heart) -> Tensor:
 
 
 def _left_bundle_branch_block(heart: Heart) -> Tensor:
-    """QRS of 120 ms; in I and V6 no q, and T mostly below zero, against QRS."""
+    """QRS of 120 ms; where it is upright of I and V6, no q, and T mostly below zero."""
     lacks = [1.22 - heart.interval("qrs")]
     for lead in ("I", "V6"):
         (lowest, _), t = heart.q(lead, 40), heart.lead(lead, _T)
-        lacks += [-0.02 - lowest, t.mean(dim=1) + 0.03, t.amax(dim=1) + t.amin(dim=1) + 0.04]
+        opposite = _all(-0.02 - lowest, t.mean(dim=1) + 0.03, t.amax(dim=1) + t.amin(dim=1) + 0.04)
+        lacks.append(torch.where(heart.mean_qrs(lead) > 0, opposite, -torch.inf))
     return _all(*lacks)
 
 

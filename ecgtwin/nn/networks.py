@@ -52,6 +52,7 @@ class TwinNetworks(nn.Module):
             conditions=given.conditions.keep(told),
             company=given.company * told,
             towards=given.towards * told,
+            held_back=given.held_back * told[..., None],
         )
         context = given.context(self.autoencoder, self.prior, has_person)
         return self.denoiser.tell(given.bases, has_person, given.conditions, context)
