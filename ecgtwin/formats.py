@@ -1,4 +1,4 @@
-"""What holds an ECG: WFDB records, arrays and tables, read and written."""
+"""What holds an ECG: WFDB records, which are read and written, arrays and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ECGs as users bring them: what is read, how leads are matched, and what is refused."""
+"""ECGs as users bring them: what holds one, how leads are matched, and what is refused."""
 
 import numpy as np
 import pandas as pd

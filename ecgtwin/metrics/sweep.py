@@ -36,8 +36,8 @@ Row = dict[str, Figure]
 
 COLUMNS = {
     "rfid": "Frechet distance to real ECGs, over that of two real halves",
-    "density": "of neighbourhoods, as are the next two",
-    "coverage": "",
+    "density": "how near real ECGs twins lie",
+    "coverage": "share of real ECGs with a twin near",
     "psd_log_distance": "distance of spectra",
     "label_auroc": "the judge finds what was asked for",
     "rules": "textbook rules met, mean of statements",

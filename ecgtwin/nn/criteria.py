@@ -5,8 +5,8 @@ Left posterior block is said of a frontal axis beyond 90 degrees, first degree b
 to that, may lead back across the threshold. So where a counterfactual beat misses the criterion of what is
 asked for, it gives way to the most probable one that does not: the nearest, where near is what hearts often
 differ by (Mahalanobis distance). Criteria are read off the registered beat and its intervals. They are the
-textbook's, as in `ecgtwin.metrics.RULES`, which measures them on whole ECGs and by other means, and have a
-margin for what the flow and the electrodes add after that.
+textbook's, most of them as in `ecgtwin.metrics.RULES`, which measures them on whole ECGs and by other means,
+and have a margin for what the flow and the electrodes add after that.
 
 References
 ----------
