@@ -336,6 +336,10 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             raise InputError("a row is replaced by a twin of its own person: references must be 'same'")
         if not 0 <= self.p <= 1:
             raise InputError(f"p must be a number from 0 to 1, got {self.p!r}")
+        scale = self.guidance_scale
+        scale = getattr(self.generator, "guidance_scale", None) if scale is None else scale
+        if self.mode == "append" and scale == 0:
+            raise InputError("guidance_scale=0 leaves out what the class of a twin is to show")
         X = self._validated(X, reset=True)
         self._shape = X.shape[1:]
         n = _num_samples(X)
@@ -351,9 +355,6 @@ class TwinAugmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         own = None if conditions is None else as_conditions(conditions, None, n)
         people = np.arange(n) if groups is None else person_names(groups, n)
         self.generator_ = self._ready_generator(X, groups, own)
-        scale = self.generator_.guidance_scale if self.guidance_scale is None else self.guidance_scale
-        if self.mode == "append" and scale == 0:
-            raise InputError("guidance_scale=0 leaves out what the class of a twin is to show")
         return X, labels, people, own
 
     def _ready_generator(self, X: Array, groups: Any, own: Sequence[Condition] | None) -> ECGTwinGenerator:

@@ -313,7 +313,8 @@ def test_weights_that_were_saved_anew_are_loaded_anew(tiny, ecgs, y, tmp_path):
 
 
 def test_twins_that_would_not_show_their_class_are_refused(frozen, ecgs, y):
-    augmenter = of(frozen, mode="append", guidance_scale=0)
-    with pytest.raises(InputError, match="leaves out"):
-        augmenter.fit_resample(ecgs.signals, y, groups=ecgs.groups, conditions=ecgs.conditions)
+    mild = FrozenEstimator(ECGTwinGenerator(guidance_scale=0.0))
+    for augmenter in (of(frozen, mode="append", guidance_scale=0), of(mild, mode="append")):
+        with pytest.raises(InputError, match="leaves out"):
+            augmenter.fit_resample(ecgs.signals, y, groups=ecgs.groups, conditions=ecgs.conditions)
     of(frozen, guidance_scale=0).fit(ecgs.signals, y, groups=ecgs.groups, conditions=ecgs.conditions)
