@@ -32,7 +32,14 @@ from .recordings import (
     native_batches,
     training_data,
 )
-from .request import Request, check_duration, check_settings, check_twins_fit, native_length
+from .request import (
+    Request,
+    check_duration,
+    check_settings,
+    check_twins_fit,
+    native_length,
+    what_to_draw,
+)
 from .sampling import denoising_errors, draw, twin_batches
 from .training import StageSettings, fit_networks, stages_after
 from .weights import PretrainedWeights
@@ -497,7 +504,7 @@ class ECGTwinGenerator(PretrainedWeights):
         leads = draw(
             self.networks_,
             persons,
-            targets,
+            what_to_draw(targets, settings),
             row_seeds(random_state, len(targets)),
             settings,
             batch_size=self.batch_size,

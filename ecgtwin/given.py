@@ -24,11 +24,11 @@ from .nn import (
     open_facts,
     statement_matrix,
 )
-from .nn.conditioning import carried_residuals, is_paced, no_p_wave, without_p_wave
+from .nn.conditioning import EDGE, carried_residuals, is_paced, no_p_wave
 from .nn.criteria import JUDGED, defined_waves, nearest_that_meet
 from .nn.peaks import beat_offsets, intervals_between, mean_rates, peaks_at, rhythm_channels
 from .nn.prior import N_HEART, N_PACING
-from .nn.registration import INTERVALS, QRS_ONSET, timed
+from .nn.registration import INTERVALS, QRS_ONSET, risen, timed
 from .nn.tokens import N_STATEMENTS
 from .recordings import Persons
 from .rhythm import BEAT
@@ -42,7 +42,6 @@ TRIES = 4
 _EARLY = [STATEMENTS.index(code) for code in ("PVC", "PAC", "BIGU", "TRIGU")]
 _UNEVEN = STATEMENTS.index("SARRH")
 _VENTRICULAR = [float(name not in ("pr", "p")) for name in INTERVALS]
-_EDGE = 2  # samples to each side of the onset of QRS over which a beat's atrial part ends
 _HEALTHY = [STATEMENTS.index(code) for code in ("NORM", "SR")]
 
 
@@ -208,16 +207,16 @@ def on_the_way(prior: BeatPrior, given: Conditioning, persons: Persons, strength
         return given
     own, facts, rates = persons.own, given.facts, given.rates
     everybody = torch.ones(len(given), dtype=torch.bool, device=rates.device)
-    beats = prior(own, rates) + without_p_wave(persons.residuals, own)
+    beats, unchanged = (one.registered_beats(prior, everybody) for one in (given, given.told(~everybody)))
     intervals = prior.intervals(own, rates)
     intervals += prior.kept_intervals(persons.own_intervals, own, persons.rates, own, rates)
     lacking = torch.where(is_paced(own) | is_paced(facts), 0.0, 1 - strength)[:, None]
     atria_change = (no_p_wave(own) != no_p_wave(facts))[:, None]
     since_qrs = torch.arange(BEAT, device=rates.device) - QRS_ONSET
-    ventricular = ((since_qrs + _EDGE) / (2 * _EDGE)).clamp(0, 1), torch.tensor(_VENTRICULAR).to(rates)
+    ventricular = risen(since_qrs, EDGE), torch.tensor(_VENTRICULAR).to(rates)
     of_beats, of_intervals = (lacking * torch.where(atria_change, some, 1.0) for some in ventricular)
     return replace(
         given,
-        held_back=of_beats[:, None] * (beats - given.registered_beats(prior, everybody)),
+        held_back=of_beats[:, None] * (unchanged - beats),
         intervals=torch.lerp(given.intervals, intervals, of_intervals),
     )

@@ -27,7 +27,7 @@ from .nn.conditioning import NO_P_WAVE
 from .nn.peaks import as_peaks
 from .output import twelve_at
 from .recordings import Persons
-from .request import Request, what_to_draw
+from .request import Request
 from .rhythm import BEAT, BEFORE
 
 PROBE_TIMES = np.linspace(0.1, 0.8, 8)
@@ -64,7 +64,7 @@ def draw(
         at_once = max(1, batch_size * NATIVE_LENGTH // length)
         rows = slice(start, min(start + at_once, len(seeds)))
         try:
-            asked, some = what_to_draw(targets[rows], settings), seeds[rows]
+            asked, some = targets[rows], seeds[rows]
             people, scales = whom_to_draw(networks, persons[rows], asked, some, settings)
             strength = scales["guidance_scale"]
             given = draw_rhythms(networks, people, asked, some, length, strength=strength)

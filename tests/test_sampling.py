@@ -343,6 +343,11 @@ def test_a_condition_that_is_left_out_is_not_in_the_rhythm_either(tiny, ecgs):
     twins = [tiny.sample(ecgs.signals[0], one, **options) for one in ("AFIB", "SR, IMI", None)]
     assert np.array_equal(twins[0], twins[1])
     assert np.array_equal(twins[0], twins[2])
+    each = [
+        tiny.sample_each(ecgs.signals[:1], [f"{one}, 80 bpm"], random_state=3, guidance_scale=0.0)
+        for one in ("AFIB", "IMI")
+    ]
+    assert np.array_equal(*each)
     (ecg,) = tiny.sample_ecgs(ecgs.signals[0], "AFIB, 60 y", **options)
     assert ecg.condition == Condition(age=60, heart_rate=80)
     young, old = (tiny.sample(None, "AFIB", age=age, random_state=0, guidance_scale=0.0) for age in (20, 90))

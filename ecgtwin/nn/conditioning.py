@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..conditions import STATEMENTS
 from .autoencoder import PatchAutoencoder
 from .prior import N_COMPONENTS, N_PACING, N_WAVES, PACED, BeatPrior, facts_of, replay
-from .registration import CLOCK, QRS_ONSET, timed
+from .registration import CLOCK, QRS_ONSET, risen, timed
 from .tokens import N_STATEMENTS, ConditionArrays
 
 NO_P_WAVE = [STATEMENTS.index(code) for code in ("AFIB", "AFLT")]
@@ -24,7 +24,7 @@ _OTHERWISE_DRIVEN = 0.3
 
 So much QRS complexes of one person have in common with and without one, in folds 1-8 of PTB-XL."""
 
-_SILENT, _EDGE = 0.3, 2
+_SILENT, EDGE = 0.3, 2
 """Of a residual, what is left where atria and ventricles are silent, and samples over which that fades.
 
 In pairs of recordings of one person, folds 1-8 of PTB-XL, 0.2 of it comes again before P, and 0.4 between P
@@ -121,6 +121,17 @@ class Conditioning:
         """Repeat all rows, one set after the other."""
         return self[torch.arange(len(self), device=self.rates.device).repeat(times)]
 
+    def told(self, has_condition: Tensor) -> Conditioning:
+        """Keep the condition where bool ``(n,)`` says so: elsewhere beats are the person's as recorded."""
+        told = has_condition[:, None]
+        return replace(
+            self,
+            conditions=self.conditions.keep(told),
+            company=self.company * told,
+            towards=self.towards * told,
+            held_back=self.held_back * told[..., None],
+        )
+
     @property
     def facts(self) -> Tensor:
         """What twins show, ``(n, N_FACTS)``: what is asked for; what that leaves open, as recorded."""
@@ -204,7 +215,7 @@ def of_waves(residuals: Tensor, own: Tensor, asked: Tensor) -> Tensor:
     place = torch.arange(residuals.shape[-1], dtype=residuals.dtype, device=residuals.device)
     _, p_onset, p_end, qrs_onset, *_ = CLOCK
     inside = torch.maximum(torch.minimum(place - p_onset, p_end - place), place - qrs_onset)
-    kept = _SILENT + (1 - _SILENT) * ((inside + _EDGE) / (2 * _EDGE)).clamp(0, 1)
+    kept = _SILENT + (1 - _SILENT) * risen(inside, EDGE)
     changed = ((asked - own)[:, :N_STATEMENTS].abs() > 0.5).any(dim=1) & ~is_paced(asked)
     return residuals * torch.where(changed[:, None, None], kept, 1.0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -46,13 +45,6 @@ class TwinNetworks(nn.Module):
 
     def tell(self, given: Conditioning, has_condition: Tensor, has_person: Tensor) -> Told:
         """Tell the denoiser of twins, conditions and persons only where bool ``(n,)`` say so."""
-        told = has_condition[:, None]
-        given = replace(
-            given,
-            conditions=given.conditions.keep(told),
-            company=given.company * told,
-            towards=given.towards * told,
-            held_back=given.held_back * told[..., None],
-        )
+        given = given.told(has_condition)
         context = given.context(self.autoencoder, self.prior, has_person)
         return self.denoiser.tell(given.bases, has_person, given.conditions, context)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..conditions import STATEMENTS
 from ..rhythm import BEAT
 from .autoencoder import N_LEADS
-from .registration import CLOCK, INTERVALS, registered, textbook
+from .registration import CLOCK, INTERVALS, registered, risen, textbook
 from .tokens import N_STATEMENTS, ConditionArrays, statement_matrix
 from .transfer import N_COMPONENTS, Transfer
 
@@ -331,9 +331,7 @@ def replay(beats: Tensor, offsets: Tensor) -> Tensor:
 def _waves(like: Tensor) -> Tensor:
     """How much of each sample belongs to each wave, ``(N_WAVES, BEAT)``, on the common clock; in sum 1."""
     place = torch.arange(BEAT, dtype=like.dtype, device=like.device)
-    after_p, after_qrs = (
-        (place - border + _JOIN).div(2 * _JOIN).clamp(0, 1) for border in (CLOCK[3], CLOCK[5])
-    )
+    after_p, after_qrs = (risen(place - border, _JOIN) for border in (CLOCK[3], CLOCK[5]))
     return torch.stack([1 - after_p, after_p - after_qrs, after_qrs])
 
 

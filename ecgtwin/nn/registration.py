@@ -58,6 +58,11 @@ def landmarks(intervals: Tensor) -> Tensor:
     return torch.stack([p_onset - _LEAD_IN, p_onset, p_end, onset, peak, end, t_end, t_end + _TAIL], dim=1)
 
 
+def risen(since: Tensor, edge: int) -> Tensor:
+    """Rise from 0 to 1 over `edge` samples to each side of where `since`, in samples, is 0."""
+    return ((since + edge) / (2 * edge)).clamp(0, 1)
+
+
 def registered(beats: Tensor, intervals: Tensor) -> Tensor:
     """Bring beats ``(n, 8, BEAT)`` at 100 Hz, with logs of intervals ``(n, 5)``, to the common clock."""
     return _warped(beats, landmarks(intervals), _clock(beats))
